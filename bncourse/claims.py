@@ -2,7 +2,7 @@
 
 A chapter ends its argument with `record`. While `make refresh` runs, that writes `claims/<id>.json`
 beside the notebook; at any other time it compares with the file, so that a course whose numbers no
-longer agree with its ledger fails its tests. Away from the course's folder it only prints.
+longer agree with its ledger fails its tests. Away from the course's folder it does neither.
 """
 
 import json

@@ -138,17 +138,21 @@ def train_curves(x, y, widths, rates, seeds, steps, batch_size, every, batchnorm
     return Curves(every * np.arange(1, len(seen) + 1), loss, accuracy)
 
 
-def best_rate(curves, rates):
-    """The rate with the lowest median final loss, and whether the grid brackets it."""
-    final = np.nan_to_num(curves.loss[..., -1], nan=np.inf)
-    index = int(np.median(final, axis=0).argmin())
-    return rates[index], 0 < index < len(rates) - 1
-
-
 def first_step(curves, level):
     """(S, R) first step looked at whose training accuracy is `level` or more; infinity where none is."""
     reached = curves.accuracy >= level
     return np.where(reached.any(-1), curves.steps[reached.argmax(-1)], np.inf)
+
+
+def fastest_rate(curves, rates, level):
+    """The rate whose median first step at `level` is the smallest, and whether the grid brackets it.
+
+    Where two rates tie, the one with the lower median final loss is taken.
+    """
+    steps = np.median(first_step(curves, level), axis=0)
+    loss = np.median(np.nan_to_num(curves.loss[..., -1], nan=np.inf), axis=0)
+    index = int(np.lexsort((loss, steps))[0])
+    return rates[index], 0 < index < len(rates) - 1
 
 
 def test_accuracy(dataset, transform, seeds, train_size, batches=()):

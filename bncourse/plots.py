@@ -90,5 +90,6 @@ def guess_line(ax, guess, reference, label):
     """A dashed line at the median of `reference` divided by the reader's guess; nothing without one."""
     if guess is not None:
         y = np.median(reference) / guess
-        ax.axhline(y, ls="--", color=COLORS["guess"])
-        ax.annotate(label, (1, y), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        ax.axhline(y, ls="--", color=COLORS["guess"], zorder=1)
+        place = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
+        ax.annotate(label, (0.01, y), color=COLORS["guess"], **place)

@@ -1,25 +1,19 @@
 """Laws that hold for every exercise of every chapter."""
 
-import importlib
 import inspect
 import itertools
-import pkgutil
 
 import numpy as np
 import pytest
 
-import bncourse.exercises
-from bncourse.exercises import engine, guard
-from bncourse.exercises.check import Checks, judge
+from bncourse.exercises import chapters, engine, guard
+from bncourse.exercises.check import judge
+from bncourse.exercises.concepts import Concept
 
-CHAPTERS = {
-    name: module.check
-    for name in (m.name for m in pkgutil.iter_modules(bncourse.exercises.__path__))
-    if hasattr(module := importlib.import_module(f"bncourse.exercises.{name}"), "check")
-    and isinstance(module.check, Checks)
-}
-EXERCISES = [exercise for checks in CHAPTERS.values() for exercise in checks]
+EXERCISES = [e for checks in chapters().values() for e in checks if isinstance(e, engine.Exercise)]
+CONCEPTS = [e for checks in chapters().values() for e in checks if isinstance(e, Concept)]
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+each_concept = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda e: e.name)
 
 
 def switches(exercise):
@@ -40,7 +34,7 @@ def wrong_answer(exercise, wrong):
 
 
 def test_there_are_exercises_and_no_two_share_a_name():
-    names = [exercise.name for exercise in EXERCISES]
+    names = [exercise.name for exercise in EXERCISES + CONCEPTS]
     assert len(names) >= 4 and len(set(names)) == len(names)
 
 
@@ -154,8 +148,10 @@ def test_arguments_are_drawn_afresh_and_repeat_with_the_seed(exercise):
 
 @each_exercise
 def test_it_is_described(exercise):
-    doc = inspect.getdoc(exercise.solution)
-    assert "Returns:" in doc and len(exercise.hints) == 3
+    doc = exercise.doc
+    assert "Returns:" in doc or inspect.isclass(exercise.solution)
+    assert max(map(len, doc.splitlines())) <= 84, "the stub has to fit a page"
+    assert len(exercise.hints) == 3 and len(set(exercise.hints)) == 3
     assert all(text.endswith(".") for text in exercise.mistakes.values())
     source = inspect.getsource(exercise.solution)
     assert len(source.splitlines()) - len(doc.splitlines()) <= 25
@@ -201,3 +197,79 @@ def test_hostile_answers_get_a_result_and_no_output(exercise, capfd):
         assert str(result) and result._repr_html_() and result.to_dict()
     assert capfd.readouterr() == ("", "")
     assert guard.TIME_LIMIT <= 5
+
+
+@each_concept
+def test_right_answers_pass_and_a_blank_is_not_attempted(concept):
+    assert judge(concept, concept.solution, 0).passed
+    for blank in (..., {}, dict.fromkeys(concept.cases, ...), dict.fromkeys(concept.cases)):
+        assert judge(concept, blank, 0).status == "not attempted"
+    assert len(concept.hints) == 3 and len(concept.cases) >= 6
+
+
+@each_concept
+def test_every_wrong_choice_is_explained_without_telling_the_right_one(concept):
+    coded = set()
+    for text, case in concept.cases.items():
+        for choice in set(concept.choices) - {case.right}:
+            result = judge(concept, {**concept.solution, text: choice}, 0)
+            code = concept.code(choice, case.right)
+            assert result.status == "failed"
+            assert result.mistake == (code if code in concept.mistakes else None)
+            coded.add(result.mistake)
+            (line,) = [line for line in result.message if line.startswith("✗")]
+            assert len(line) > len(text) + len(choice) + 25
+            told = line.removeprefix(f"✗ {text}: not {choice}.")
+            assert case.right not in told and case.because not in str(result)
+    assert coded - {None} == set(concept.mistakes)
+
+
+@each_concept
+def test_what_is_open_is_shown_and_not_given_away(concept):
+    first, *rest = concept.cases
+    result = judge(concept, {first: concept.solution[first]}, 0)
+    assert result.status == "failed" and result.mistake is None
+    assert f"1 of {len(concept.cases)} are right." in result.message
+    for text in rest:
+        assert f"○ {text}: open." in result.message
+        assert concept.cases[text].because not in str(result)
+
+
+@each_concept
+def test_several_mistakes_are_named_together(concept):
+    answers, codes = dict(concept.solution), []
+    for code in concept.mistakes:
+        for text, case in concept.cases.items():
+            wrong = [
+                c
+                for c in concept.choices
+                if c != case.right and concept.code(c, case.right) == code
+            ]
+            if wrong and answers[text] == case.right and len(codes) < 2:
+                answers[text] = wrong[0]
+                codes.append(code)
+                break
+    assert set(judge(concept, answers, 0).mistake) == set(codes) and len(codes) == 2
+
+
+@each_concept
+def test_odd_answers_to_a_concept_get_a_result(concept, capfd):
+    first = next(iter(concept.cases))
+    typo = judge(concept, {first[:-2]: concept.solution[first]}, 0)
+    assert typo.status == "failed" and f"did you mean {first!r}" in str(typo)
+    other = judge(concept, {first: "nonsense"}, 0)
+    assert other.status == "failed" and "'nonsense' is none of" in str(other)
+    for odd in (
+        3,
+        "text",
+        [1],
+        None,
+        {1: 2},
+        {first: 3},
+        {first: [1]},
+        {first: np.ones(3)},
+        object(),
+    ):
+        result = judge(concept, odd, 0)
+        assert result.status == "failed" and str(result) and result._repr_html_()
+    assert capfd.readouterr() == ("", "")

@@ -244,3 +244,43 @@ def test_a_typo_is_answered_by_the_nearest_name():
     with pytest.raises(AttributeError, match="did you mean check.standardize"):
         _ = check.standardise
     assert {"standardize", "whiten"} <= set(dir(check))
+
+
+def test_progress_is_kept_and_a_pass_stays_a_pass(tmp_path):
+    from bncourse.exercises import progress
+
+    assert str(check.progress()).startswith("0 of 4")
+    check.standardize(lambda train, test: 1)
+    assert "✗ standardize: not yet" in str(check.progress())
+    check.standardize(standardize)
+    check.standardize(lambda train, test: 1)
+    assert str(check.progress()).startswith("1 of 4")
+    assert "✓ standardize: passed" in str(check.progress()) and "○ whiten" in str(check.progress())
+    assert [p.name for p in progress.path().parent.iterdir()] == ["progress.json"]
+
+
+def test_illegible_or_unwritable_progress_is_no_obstacle(monkeypatch, tmp_path):
+    from bncourse.exercises import progress
+
+    progress.path().parent.mkdir(parents=True)
+    for text in ("{", "[1]", '{"standardize": "odd"}', "null"):
+        progress.path().write_text(text)
+        assert progress.read() == {} and str(check.progress()).startswith("0 of 4")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("a file where a folder should be")
+    assert check.standardize(standardize).passed and progress.read() == {}
+
+
+def test_a_subclass_that_adds_nothing_is_not_blank():
+    class Written:
+        def __init__(self, n):
+            self.n = n
+
+    class Adds(Written):
+        pass
+
+    class Overrides(Written):
+        def train(self):
+            pass
+
+    assert not is_blank(Adds) and not is_blank(Overrides)

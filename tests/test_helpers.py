@@ -152,8 +152,9 @@ def test_curves_are_looked_at_where_they_say():
     rates = [1e-3, 0.3, 1e6]
     curves = experiments.train_curves(x, wine.y, [13, 8, 3], rates, [1, 2], 60, 20, every=20)
     assert curves.steps.tolist() == [20, 40, 60] and curves.loss.shape == (2, 3, 3)
-    assert experiments.best_rate(curves, rates) == (0.3, True)
-    assert experiments.best_rate(curves._replace(loss=curves.loss[:, 1:]), rates[1:]) == (
+    assert experiments.fastest_rate(curves, rates, 0.9) == (0.3, True)
+    later = curves._replace(loss=curves.loss[:, 1:], accuracy=curves.accuracy[:, 1:])
+    assert experiments.fastest_rate(later, rates[1:], 0.9) == (
         0.3,
         False,
     )

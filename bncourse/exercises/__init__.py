@@ -2,3 +2,15 @@
 
 `from bncourse.exercises.normalization import check` gives the checks of a chapter: `check.NAME(answer)`.
 """
+
+import importlib
+import pkgutil
+
+
+def chapters():
+    """The checks of every chapter, as a dict from the chapter's name."""
+    modules = {
+        name: importlib.import_module(f"{__name__}.{name}")
+        for _, name, _ in pkgutil.iter_modules(__path__)
+    }
+    return {name: module.check for name, module in modules.items() if hasattr(module, "check")}

@@ -4,7 +4,8 @@ import difflib
 import inspect
 import random
 
-from bncourse.exercises import engine, guard, report
+from bncourse.exercises import engine, guard, progress, report
+from bncourse.exercises.concepts import Concept
 
 
 class Check:
@@ -14,7 +15,7 @@ class Check:
         self._exercise = exercise
         self._hints_given = 0
         self.__name__ = exercise.name
-        self.__doc__ = inspect.getdoc(exercise.solution)
+        self.__doc__ = exercise.doc
 
     def __call__(self, answer, *, seed=None):
         """Judge an answer on freshly drawn inputs; the same `seed` draws the same inputs again.
@@ -23,7 +24,9 @@ class Check:
         """
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"seed must be a whole number >= 0, got {seed!r}")
-        return judge(self._exercise, answer, random.randrange(10**6) if seed is None else seed)
+        result = judge(self._exercise, answer, random.randrange(10**6) if seed is None else seed)
+        progress.record(result.name, result.status)
+        return result
 
     def hint(self, number=None):
         """The next hint, or hint 1, 2 or 3."""
@@ -37,7 +40,7 @@ class Check:
 
     def solution(self):
         """The source of a right answer, the one that the tests run."""
-        return report.Code(inspect.getsource(self._exercise.solution))
+        return report.Code(self._exercise.source())
 
     def best(self, answer):
         """Your answer if it passes, and the solution if it does not, so that you can go on."""
@@ -66,8 +69,19 @@ class Checks:
         guess = f"did you mean check.{close[0]}?" if close else f"there are {', '.join(checks)}."
         raise AttributeError(f"There is no check.{name}; {guess}")
 
+    def progress(self):
+        """How far you are with this chapter, on this machine."""
+        known = progress.read()
+        lines = [
+            f"{report.SIGNS[status]} {name}: {report.TITLES[status]}"
+            for name in self._checks
+            for status in [known.get(name, "not attempted")]
+        ]
+        done = sum(known.get(name) == "passed" for name in self._checks)
+        return report.Text("\n".join([f"{done} of {len(lines)} exercises passed", *lines]))
+
     def __dir__(self):
-        return sorted(self._checks)
+        return [*self._checks, "progress"]
 
     def __iter__(self):
         return iter(check._exercise for check in self._checks.values())
@@ -78,6 +92,8 @@ class Checks:
 
 def judge(exercise, answer, seed):
     """Run every trial of one seed in this process, and report."""
+    if isinstance(exercise, Concept):
+        return exercise.judge(answer)
     if is_blank(answer):
         return report.not_attempted(exercise)
     if not callable(answer):
@@ -98,7 +114,8 @@ def is_blank(answer):
     if answer is ...:
         return True
     if inspect.isclass(answer):
-        methods = [value for value in vars(answer).values() if inspect.isfunction(value)]
+        classes = [c for c in answer.__mro__ if c is not object]
+        methods = [v for c in classes for v in vars(c).values() if inspect.isfunction(v)]
         return all(is_blank(method) for method in methods)
     code = getattr(answer, "__code__", None)
     if not inspect.isfunction(answer) or code.co_flags & inspect.CO_GENERATOR:

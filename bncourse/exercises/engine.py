@@ -35,9 +35,11 @@ class Exercise(NamedTuple):
     hints: tuple  # three, each saying more than the one before
     outputs: tuple = ("the result",)  # a name for each returned value
     alternatives: tuple = ()  # other right answers; the tests try them
+    expected: str = "expected"  # what the oracle's value is called beside the reader's
     forms: tuple = ()  # second forms of mistakes, as "code:2"
     view: Callable = lambda answer, *args: answer  # the side of an answer that is compared
     run: Callable = lambda answer, *args: answer(*args)  # how an answer is put to work
+    arguments: tuple = ()  # names of the drawn inputs, where they are not the solution's parameters
     prepare: Callable = lambda: (
         None
     )  # called before the time limit starts: imports torch where needed
@@ -45,6 +47,19 @@ class Exercise(NamedTuple):
     @property
     def name(self):
         return self.solution.__name__
+
+    @property
+    def doc(self):
+        return inspect.getdoc(self.solution)
+
+    @property
+    def inputs(self):
+        """Names of the drawn inputs."""
+        return self.arguments or tuple(inspect.signature(self.solution).parameters)
+
+    def source(self):
+        """The source of the solution."""
+        return inspect.getsource(self.solution)
 
 
 class Trial(NamedTuple):
@@ -100,12 +115,8 @@ def attempt(exercise, answer, trial):
     """Put the answer to work on one trial. Needs a surrounding `guard.guard`."""
     args, untouched = trial.make(), trial.make()
     outcome = guard.call(exercise.run, answer, *args)
-    names = itertools.chain(
-        inspect.signature(exercise.solution).parameters, itertools.repeat("input")
-    )
-    changed = [
-        n for n, old, new in zip(names, untouched, args, strict=False) if not _same(old, new)
-    ]
+    pairs = zip(exercise.inputs, untouched, args, strict=True)
+    changed = [name for name, old, new in pairs if not _same(old, new)]
     parts, notes = [], []
     if outcome.error is None:
         outcome = guard.call(_parts, exercise, outcome.value, trial, untouched, notes)
@@ -207,12 +218,17 @@ def _match(value, template, name, names, notes):
         want = np.asarray(template)
         got, problem = _read_array(value, want.shape, notes)
         return [Part(name, got, want, problem)]
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray) and value.ndim and len(value) == len(template):
         value = list(value)
     names = names or [f"{name}[{i}]" for i in range(len(template))]
     wanted = f"expected {len(template)} values: {', '.join(names)}"
     if not isinstance(value, (tuple, list)):
-        return [Part(name, value, np.empty(0), f"is {describe(value)}, {wanted}")]
+        kind = (
+            f"one array of shape {value.shape}"
+            if isinstance(value, np.ndarray)
+            else describe(value)
+        )
+        return [Part(name, value, np.empty(0), f"is {kind}, {wanted}")]
     if len(value) != len(template):
         return [Part(name, value, np.empty(0), f"has {len(value)} values, {wanted}")]
     return [

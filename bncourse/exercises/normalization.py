@@ -15,11 +15,11 @@ def standardize(train, test):
     Returns:
         (train_z, test_z), of the same shapes. Every column of train_z has mean 0
         and standard deviation 1 (divide by N). A column that is constant in
-        train becomes 0 in both.
+        train becomes 0 in train_z; in test_z it is only centred.
     """
     mean = train.mean(axis=0)
-    std = train.std(axis=0)
-    std = np.where(std > 0, std, 1)
+    constant = np.ptp(train, axis=0) == 0
+    std = np.where(constant, 1, train.std(axis=0))
     return (train - mean) / std, (test - mean) / std
 
 
@@ -34,6 +34,10 @@ def _standardize(wrong, train, test):
             spread = ref.max(axis, keepdims=True) - low
         if "divides_by_variance" in wrong:
             spread = spread**2
+        if "scaled_only" in wrong:
+            low = 0
+        if "centred_only" in wrong:
+            return x - low
         if "constant_column" not in wrong:
             spread = np.where(spread > 0, spread, 1)
         return (x - low) / spread
@@ -41,6 +45,8 @@ def _standardize(wrong, train, test):
     train, test = np.asarray(train, float), np.asarray(test, float)
     if axis == 1:
         return transform(train, train), transform(test, test)
+    if "test_untreated" in wrong:
+        return transform(train, train), test
     ref = np.concatenate([train, test]) if "pooled_statistics" in wrong else train
     return transform(train, ref), transform(test, test if "test_statistics" in wrong else ref)
 
@@ -99,6 +105,9 @@ STANDARDIZE = Exercise(
         "pooled_statistics": "The statistics were taken over train and test together, so the test set leaks into training.",
         "unbiased_variance": "The variance was divided by N - 1; here it is divided by N (`ddof=0`).",
         "constant_column": "A constant column was divided by its standard deviation 0; it has to become 0, not NaN or infinity.",
+        "centred_only": "The mean was subtracted, but the columns were not divided by their standard deviation.",
+        "scaled_only": "The columns were divided by their standard deviation, but the mean was not subtracted.",
+        "test_untreated": "The test set was returned as it came; it has to be treated by the statistics of train.",
         "mutates_input": "An argument was changed in place, so the caller's data is no longer what it was; compute new arrays.",
     },
     regimes={
@@ -120,7 +129,7 @@ STANDARDIZE = Exercise(
     hints=(
         "Which axis do you average over, so that a (N, D) array leaves D means?",
         "`train.mean(axis=0)` and `train.std(axis=0)` are all the statistics you need, for both arrays.",
-        "Where a standard deviation is 0, divide by 1 in its place: `np.where(std > 0, std, 1)`.",
+        "Where a column of train is constant (its largest value is its smallest), divide by 1 instead: `np.where(constant, 1, std)`.",
     ),
     alternatives=(_standardize_loop, _standardize_sklearn, _standardize_einsum),
 )
@@ -144,10 +153,12 @@ def _condition_number(wrong, x):
     x = np.asarray(x, float)
     ranges = np.ptp(x, axis=0)
     a = x if "no_intercept" in wrong else np.column_stack([np.ones(len(x)), x])
-    singular = np.linalg.svd(a, compute_uv=False)
-    ratio = (
-        ranges.max() / ranges.min() if "range_ratio" in wrong else (singular[0] / singular[-1]) ** 2
-    )
+    singular = np.linalg.svd(x - x.mean(0) if "hides_offset" in wrong else a, compute_uv=False)
+    ratio = (singular[0] / singular[-1]) ** 2
+    if "range_ratio" in wrong:
+        ratio = ranges.max() / ranges.min()
+    if "inverse" in wrong:
+        ratio = 1 / ratio
     return np.sqrt(ratio) if "square_root_of_kappa" in wrong else ratio
 
 
@@ -179,6 +190,8 @@ CONDITION_NUMBER = Exercise(
     mistakes={
         "range_ratio": "That is the largest range of a column divided by the smallest; the condition number is a ratio of eigenvalues.",
         "no_intercept": "The column of ones is missing: the intercept is a weight too, and an offset of x makes it hard to learn.",
+        "hides_offset": "That is the condition number of the covariance: subtracting the mean hides the offset, which belongs to the problem.",
+        "inverse": "That is smallest / largest; the condition number is largest / smallest, never below 1.",
         "square_root_of_kappa": "That is the square root of the right number: the condition number of A itself; the Hessian A^T A / N squares it.",
     },
     regimes={
@@ -228,6 +241,8 @@ def _best_learning_rate(wrong, hessian):
         return 1 / eigenvalues[-1]
     if "two_over_max" in wrong:
         return 2 / eigenvalues[-1]
+    if "half_the_rate" in wrong:
+        return 1 / (eigenvalues[0] + eigenvalues[-1])
     return 2 / (eigenvalues[0] + eigenvalues[-1])
 
 
@@ -266,8 +281,9 @@ BEST_LEARNING_RATE = Exercise(
     solution=best_learning_rate,
     oracle=_best_learning_rate,
     mistakes={
-        "one_over_max": "That is 1 / largest eigenvalue: safe, but the flat directions then take almost twice as many steps.",
+        "one_over_max": "That is 1 / largest eigenvalue: safe, but the flat directions then take up to twice as many steps.",
         "two_over_max": "That is 2 / largest eigenvalue, the edge of divergence: along the steepest direction the error never shrinks.",
+        "half_the_rate": "That is half the right rate: the two eigenvalues are averaged, and the rate is 1 over their mean.",
         "uses_trace": "The trace adds all eigenvalues; only the smallest and the largest set the worst case.",
     },
     regimes={
@@ -311,9 +327,9 @@ def _whiten(wrong, x):
     if "standardizes_only" in wrong:
         covariance = np.diag(np.diag(covariance))
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
-    return (
-        projected @ eigenvectors / eigenvalues ** (1 if "divides_by_eigenvalue" in wrong else 0.5)
-    )
+    power = 1 if "divides_by_eigenvalue" in wrong else 0 if "projects_only" in wrong else 0.5
+    whitened = projected @ eigenvectors / eigenvalues**power
+    return whitened / np.sqrt(len(x)) if "variance_one_over_n" in wrong else whitened
 
 
 def _correlated(rng, n, d, kind="float"):
@@ -344,8 +360,10 @@ WHITEN = Exercise(
     oracle=_whiten,
     mistakes={
         "standardizes_only": "Every column has variance 1, but the columns are still correlated: dividing by standard deviations does not rotate.",
-        "divides_by_eigenvalue": "The projections were divided by the eigenvalue; it is a variance, so its square root is due.",
+        "divides_by_eigenvalue": "The projections were divided by the eigenvalue; it is a variance: divide by its square root.",
         "no_centering": "The mean was not subtracted before projecting, so the result is not centred.",
+        "projects_only": "The columns are uncorrelated, but their variances are still the eigenvalues; divide each by its square root.",
+        "variance_one_over_n": "Every column has variance 1/N, as the singular vectors do: multiply by the square root of N.",
         "unbiased_covariance": "The covariance was divided by N - 1; here it is divided by N.",
     },
     forms=("no_centering:2",),
@@ -360,6 +378,7 @@ WHITEN = Exercise(
         ),
     },
     outputs=("the whitened array",),
+    expected="expected (or any rotation or reflection of it)",
     view=lambda z, x: z @ z.T,  # what no rotation and no reflection changes
     hints=(
         "Centre first; then look for the directions in which the centred data is uncorrelated.",

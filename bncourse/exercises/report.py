@@ -7,6 +7,7 @@ import traceback
 import numpy as np
 
 from bncourse.exercises import engine, guard
+from bncourse.exercises.engine import describe
 
 SIGNS = {"passed": "✓", "failed": "✗", "not attempted": "○", "error": "✗", "timed out": "✗"}
 TITLES = {
@@ -68,7 +69,9 @@ class Result:
                 pad = "\n" + " " * (len(label) + 7)
                 lines.append(f"    {label} = {text.replace(chr(10), pad)}")
         if self.hint:
-            lines.append(f"  Hint: {self.hint}  More: check.{self.name}.hint()")
+            lines.append(f"  Hint: {self.hint}")
+        if self.status in ("failed", "error"):
+            lines.append(f"  More help: check.{self.name}.hint()")
         if self.seed is not None:
             lines.append(
                 f"  The same inputs again: check.{self.name}({self.name}, seed={self.seed})"
@@ -88,10 +91,9 @@ class Result:
                 f'<pre tabindex="0" style="overflow:auto;margin:.3em 0">{esc(rows)}</pre></details>'
             )
         if self.hint:
-            body.append(
-                f"<details><summary>Hint</summary><p>{esc(self.hint)} "
-                f"More: <code>check.{esc(self.name)}.hint()</code></p></details>"
-            )
+            body.append(f"<details><summary>Hint</summary><p>{esc(self.hint)}</p></details>")
+        if self.status in ("failed", "error"):
+            body.append(f"<p>More help: <code>check.{esc(self.name)}.hint()</code></p>")
         if self.seed is not None:
             call = f"check.{self.name}({self.name}, seed={self.seed})"
             body.append(f"<p>The same inputs again: <code>{esc(call)}</code></p>")
@@ -119,7 +121,7 @@ class Code(Text):
 
 def not_attempted(exercise):
     """The result for a stub."""
-    text = f"Replace the last line of {exercise.name} by your own code, then run this cell again."
+    text = "Write your own code in place of `raise NotImplementedError`, then run this cell again."
     return Result(exercise.name, "not attempted", [text])
 
 
@@ -127,7 +129,7 @@ def not_callable(exercise, answer):
     """The result for something that is no function."""
     text = (
         f"check.{exercise.name} takes the function itself, `check.{exercise.name}({exercise.name})`, "
-        f"and got {engine.describe(answer)}."
+        f"and got {describe(answer)}."
     )
     return Result(exercise.name, "failed", [text])
 
@@ -152,11 +154,11 @@ def explain(exercise, answer, attempts, log, seed, timed_out):
     if error is not None:
         notes.append(f"With {error.trial.regime} it stops: {_error(answer, error.error)}")
     message = [exercise.mistakes[code] for code in codes]
-    judged = [a for a in failing if a.parts]
+    judged = sorted((a for a in failing if a.parts), key=lambda a: _size(a.trial.make()))
     if judged and not codes:
-        message = [_what_is_right(judged), *_signatures(judged, log)]
+        message = [_what_is_right(judged, attempts), *_signatures(judged, log)]
     elif judged and len(judged[0].parts) > 1:
-        message.insert(0, _what_is_right(judged))
+        message.insert(0, _what_is_right(judged, attempts))
     if mutated is not None:
         known = "mutates_input" in exercise.mistakes
         codes += ("mutates_input",) if known else ()
@@ -165,14 +167,14 @@ def explain(exercise, answer, attempts, log, seed, timed_out):
     message = [text[:1].upper() + text[1:] if text.startswith("the ") else text for text in message]
     message += notes
     mistake = codes[0] if len(codes) == 1 else codes or None
-    example = _example(exercise, judged) if judged else ()
+    example = _example(exercise, judged[0]) if judged else ()
     return Result(
         name,
         "failed",
         message,
         mistake=mistake,
         example=example,
-        hint=exercise.hints[0],
+        hint=None if codes else exercise.hints[0],
         seed=seed,
     )
 
@@ -198,18 +200,20 @@ def _error(answer, error):
 
 def _where(answer, error):
     """The line of the reader's code in which an error was raised, as ", in line 3: `...`."""
-    code = getattr(answer, "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+    values = vars(answer).values() if isinstance(answer, type) else [answer]
+    codes = [value.__code__ for value in values if hasattr(value, "__code__")]
+    files = {code.co_filename for code in codes}
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
     if not own:
         return "."
     frame = own[-1]
     line = (frame.line or linecache.getline(frame.filename, frame.lineno)).strip()
-    number = frame.lineno - code.co_firstlineno + 1
+    number = frame.lineno - min(code.co_firstlineno for code in codes) + 1
     return f", in line {number} of your code: `{line}`." if line else f", in line {number}."
 
 
-def _what_is_right(failing):
+def _what_is_right(failing, attempts):
+    """Which returned values are right, or else on which kinds of input all of them are."""
     parts = [part.name for part in failing[0].parts]
     good = [
         n
@@ -219,8 +223,11 @@ def _what_is_right(failing):
     bad = [n for n in parts if n not in good]
     if good:
         return f"{_listed(good)} right; {_listed(bad)} not."
-    regimes = list(dict.fromkeys(a.trial.regime for a in failing))
-    return f"{_listed(bad)} not right with {regimes[0]}."
+    wrong = {a.trial.regime for a in attempts if not a.right}
+    right = list(dict.fromkeys(a.trial.regime for a in attempts if a.trial.regime not in wrong))
+    if right:
+        return f"{_listed(bad)} right on this kind of input: {'; '.join(right)}. But not on: {failing[0].trial.regime}."
+    return f"{_listed(bad)} not right."
 
 
 def _listed(names):
@@ -231,8 +238,7 @@ def _listed(names):
 
 def _signatures(failing, log):
     """What is conspicuous about wrong values that no known mistake explains."""
-    parts = [part for part in failing[0].parts if not part.right]
-    for part in parts:
+    for part in [part for part in failing[0].parts if not part.right][:2]:
         if part.got is None and log.printed:
             yield f"{part.name} is None: your code prints its result; it has to return it."
         elif part.got is None:
@@ -263,6 +269,12 @@ def _signature(pairs):
 
         if always(lambda g, w: np.allclose(g, -w, rtol=1e-5, atol=1e-8)):
             return "has the wrong sign"
+        off = max(np.abs(g - w).max(initial=0) / np.abs(w).max(initial=1e-300) for g, w in pairs)
+        if off < 0.01:
+            return (
+                f"is close to the right value, but not equal (off by {off:.0e} of the largest value): "
+                "is a small number added, or a constant rounded?"
+            )
         if always(lambda g, w: w.size > 1 and constant((g / w)[np.abs(w) > 1e-9])):
             return "is off by a constant factor"
         if always(lambda g, w: w.size > 1 and constant(g - w)):
@@ -272,31 +284,47 @@ def _signature(pairs):
     return None
 
 
-def _example(exercise, failing):
-    """Arguments, answer and expected values of the smallest failing trial."""
-    import inspect
+def _size(value):
+    """How many numbers are in an array, or in nested lists of arrays."""
+    if isinstance(value, tuple | list):
+        return sum(map(_size, value))
+    return value.size if isinstance(value, np.ndarray) else 1
 
-    def size(value):
-        if isinstance(value, (tuple, list)):
-            return sum(map(size, value))
-        return value.size if isinstance(value, np.ndarray) else 1
 
-    attempt = min(failing, key=lambda attempt: size(attempt.trial.make()))
-    names = list(inspect.signature(exercise.solution).parameters)
-    lines = [(n, _show(arg)) for n, arg in zip(names, attempt.trial.make(), strict=False)]
-    for part in attempt.parts:
-        if not part.right:
-            lines.append((f"your {part.name.removeprefix('the ')}", _show(part.got)))
-            if part.want.size:
-                lines.append(("expected", _show(part.want)))
+def _example(exercise, attempt):
+    """Inputs, answer and expected value of one trial, for its first two wrong parts."""
+    inputs = zip(exercise.inputs, attempt.trial.make(), strict=True)
+    lines = [(n, _show(value) if _size(value) <= 40 else _outline(value)) for n, value in inputs]
+    wrong = [part for part in attempt.parts if not part.right]
+    for part in wrong[: 2 if _size([part.got for part in wrong[:2]]) <= 30 else 1]:
+        lines.append((f"your {part.name.removeprefix('the ')}", _show(part.got)))
+        if part.want.size:
+            lines.append((exercise.expected, _show(part.want)))
     return lines
 
 
+def _outline(value):
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"{len(value)} arrays of shapes {', '.join(str(np.shape(v)) for v in value[:4])}" + (
+        ", ..." if len(value) > 4 else ""
+    )
+
+
 def _show(value):
-    if isinstance(value, np.ndarray | np.generic | float | int):
-        return np.array2string(
-            np.asarray(value), precision=4, suppress_small=True, threshold=60, edgeitems=3
-        )
+    if isinstance(value, tuple | list) and any(isinstance(v, np.ndarray) for v in value):
+        return "\n".join(_show(v) for v in value)
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        if not value.ndim:
+            return f"{value:.6g}"
+        return np.array2string(value, precision=4, suppress_small=True, threshold=30, edgeitems=3)
+    return show(value)
+
+
+def show(value):
+    """`repr(value)`, short, whatever the object does."""
     return _safe(value, repr)
 
 
@@ -304,5 +332,5 @@ def _safe(value, how=str):
     """`str(value)` or `repr(value)`, short, whatever the object does."""
     with guard.guard(limit=1):
         outcome = guard.call(how, value)
-    text = outcome.value if isinstance(outcome.value, str) else engine.describe(value)
+    text = outcome.value if isinstance(outcome.value, str) else describe(value)
     return text if len(text) <= 300 else text[:300] + " ..."
