@@ -20,14 +20,14 @@ def _batch(rng, n, d):
 
 
 def batchnorm_param_grads(dy, xhat):
-    """Gradients of the loss with respect to gamma and beta, where y = gamma * xhat + beta.
+    """Gradients with respect to gamma and beta, where y = gamma * xhat + beta.
 
     Args:
         dy: (N, D), gradient of the loss with respect to y.
         xhat: (N, D), the standardized batch.
     Returns:
-        (dgamma, dbeta), each (D,): gamma and beta have one number for each feature, which all N
-        examples share.
+        (dgamma, dbeta), each (D,): gamma and beta have one number for each
+        feature, which all N examples share.
     """
     return (dy * xhat).sum(axis=0), dy.sum(axis=0)
 
@@ -119,10 +119,10 @@ BATCHNORM_PARAM_GRADS = Exercise(
 
 
 def batchnorm_backward(dy, x, gamma, eps):
-    """Backward pass of batch norm in training mode, through the mean and the variance of the batch.
+    """Backward pass of batch norm in training mode, through mean and variance.
 
-    The forward pass is y = gamma * xhat + beta with xhat = (x - mean) / sqrt(var + eps), mean and
-    var taken over the batch (divide by N).
+    The forward pass is y = gamma * xhat + beta with xhat = (x - mean) / sqrt(var
+    + eps), mean and var taken over the batch (divide by N).
 
     Args:
         dy: (N, D), gradient of the loss with respect to y.
@@ -130,8 +130,9 @@ def batchnorm_backward(dy, x, gamma, eps):
         gamma: (D,).
         eps: float, inside the square root.
     Returns:
-        (dx, dgamma, dbeta), of shapes (N, D), (D,) and (D,). Each number of x moves the mean and the
-        variance of its column as well, so its gradient has three parts.
+        (dx, dgamma, dbeta), of shapes (N, D), (D,) and (D,). Each number of x
+        moves the mean and the variance of its column as well, so its gradient
+        has three parts.
     """
     sigma = np.sqrt(x.var(axis=0) + eps)
     xhat = (x - x.mean(axis=0)) / sigma
@@ -295,14 +296,15 @@ BATCHNORM_BACKWARD = Exercise(
 
 
 def project(v, xhat):
-    """Take away from each column of v its mean and its component along the same column of xhat.
+    """Take away from each column of v its mean and its component along xhat.
 
     Args:
         v: (N, D).
-        xhat: (N, D), every column with mean 0, but of any length. A column of zeros has no direction,
-            and nothing is taken away along it.
+        xhat: (N, D), every column with mean 0, but of any length. A column of
+            zeros has no direction, and nothing is taken away along it.
     Returns:
-        (N, D): each column has mean 0 and inner product 0 with its column of xhat.
+        (N, D): each column has mean 0 and inner product 0 with its column of
+        xhat.
     """
     inner, square = (v * xhat).sum(axis=0), (xhat * xhat).sum(axis=0)
     component = xhat * inner / np.where(square > 0, square, 1)
@@ -407,17 +409,18 @@ PROJECT = Exercise(
 
 
 def numerical_gradient(f, x, dy, h):
-    """Gradient of the loss sum(f(x) * dy) with respect to x, by central differences of step h.
+    """Gradient of sum(f(x) * dy) with respect to x, by central differences.
 
     Args:
-        f: function of an (N, D) array; it gives an array of the same shape. Any number of its result
-            may depend on any number of x.
-        x: (N, D), where the gradient is taken; may hold whole numbers. It is the caller's and stays
-            as it is.
+        f: function of an (N, D) array; it gives an array of the same shape. Any
+            number of its result may depend on any number of x.
+        x: (N, D), where the gradient is taken; may hold whole numbers. It is the
+            caller's and stays as it is.
         dy: (N, D), the weights of the loss.
         h: float > 0, the step to each side.
     Returns:
-        (N, D): how the loss changes with each number of x, while the others stay.
+        (N, D): how the loss changes with each number of x, while the others
+        stay.
     """
     x = np.array(x, dtype=float)
     gradient = np.zeros_like(x)

@@ -10,16 +10,17 @@ from bncourse.exercises.engine import Exercise, Regime, fits
 
 
 def batchnorm_forward(x, gamma, beta, eps):
-    """Batch normalization in training mode: normalize each column by its own batch, then scale and shift.
+    """Batch norm in training mode: normalize each column, then scale and shift.
 
     Args:
-        x: (N, D) with N >= 2; a column's mean may be 1e8 times its standard deviation.
+        x: (N, D) with N >= 2; a column's mean may be 1e8 times its standard
+            deviation.
         gamma: (D,) scale of each column.
         beta: (D,) shift of each column.
         eps: float, added to the variance, inside the square root.
     Returns:
-        y: (N, D), whose column j has mean beta[j]. The batch variance divides by N. The arguments
-        are left as they are.
+        y: (N, D), whose column j has mean beta[j]. The batch variance divides by
+            N. The arguments are left as they are.
     """
     mean = x.mean(axis=0)
     var = ((x - mean) ** 2).mean(axis=0)
@@ -213,17 +214,17 @@ BATCHNORM_FORWARD = Exercise(
 
 
 def batchnorm_inference(x, gamma, beta, running_mean, running_var, eps):
-    """Batch normalization in evaluation mode: normalize by stored statistics, then scale and shift.
+    """Batch norm in evaluation mode: normalize by stored statistics.
 
     Args:
         x: (N, D); N may be 1.
         gamma, beta: (D,) scale and shift of each column.
-        running_mean, running_var: (D,) statistics kept from training; a variance, not a standard
-            deviation.
+        running_mean, running_var: (D,) statistics kept from training; a
+            variance, not a standard deviation.
         eps: float, added to the variance, inside the square root.
     Returns:
-        y: (N, D). A row of y depends on no other row of x, and the running statistics stay as they
-        are.
+        y: (N, D). A row of y depends on no other row of x, and the running
+            statistics stay as they are.
     """
     xhat = (x - running_mean) / np.sqrt(running_var + eps)
     return gamma * xhat + beta
@@ -331,15 +332,15 @@ BATCHNORM_INFERENCE = Exercise(
 
 
 def batchnorm2d_forward(x, gamma, beta, eps):
-    """Batch normalization of images in training mode: one mean and one variance for each channel.
+    """Batch norm of images in training mode, with one mean for each channel.
 
     Args:
         x: (N, C, H, W), N images of C channels.
         gamma, beta: (C,) scale and shift of each channel.
         eps: float, added to the variance, inside the square root.
     Returns:
-        y: (N, C, H, W). A channel's statistics are those of its N*H*W numbers, and its variance
-        divides by their count.
+        y: (N, C, H, W). A channel's statistics are those of its N*H*W numbers,
+            and its variance divides by their count.
     """
     mean = x.mean(axis=(0, 2, 3), keepdims=True)
     var = x.var(axis=(0, 2, 3), keepdims=True)
@@ -590,13 +591,15 @@ IDENTITY_AFFINE = Exercise(
 def count_parameters(widths):
     """Count the numbers that training adjusts in a network with batch normalization.
 
-    Every hidden layer is Linear without bias, then batch normalization with gamma and beta, then
-    ReLU. The output layer is Linear with bias, and nothing else.
+    Every hidden layer is Linear without bias, then batch normalization with
+    gamma and beta, then ReLU. The output layer is Linear with bias, and nothing
+    else.
 
     Args:
         widths: list of ints, [inputs, hidden, ..., hidden, outputs].
     Returns:
-        int: how many numbers gradient descent updates. Running statistics are no such numbers.
+        int: how many numbers gradient descent updates. Running statistics are no
+            such numbers.
     """
     *sizes, outputs = widths
     weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))

@@ -8,14 +8,15 @@ from bncourse.exercises.engine import Exercise, Regime
 
 
 def importance_weights(prob_target):
-    """Weights that make source examples stand for the target, from a classifier of the two domains.
+    """Weights that make source examples stand for the target domain.
 
     Args:
-        prob_target: (N,) for each source example, the probability (above 0, below 1) that it comes
-            from the target, according to a classifier trained on as many examples of either domain.
+        prob_target: (N,) for each source example, the probability (above 0,
+            below 1) that it comes from the target, according to a classifier
+            trained on as many examples of either domain.
     Returns:
-        (N,) weights in proportion to the density ratio target / source, scaled so that their mean
-        is 1.
+        (N,) weights in proportion to the density ratio target / source, scaled
+        so that their mean is 1.
     """
     odds = prob_target / (1 - prob_target)
     return odds / odds.mean()
@@ -90,10 +91,11 @@ IMPORTANCE_WEIGHTS = Exercise(
 
 
 def adapt_statistics(weights, gammas, betas, x, eps):
-    """Recompute the statistics of every batch-normalization layer of an MLP on data from a new domain.
+    """Recompute the statistics of every batch norm of an MLP on new data.
 
-    Every layer of the MLP is `h = relu(bn(h @ W))`, starting with h = x, where bn normalizes by a
-    mean and a variance, then scales by gamma and shifts by beta. Weights, gammas and betas stay.
+    Every layer of the MLP is `h = relu(bn(h @ W))`, starting with h = x, where
+    bn normalizes by a mean and a variance, then scales by gamma and shifts by
+    beta. Weights, gammas and betas stay.
 
     Args:
         weights: list of arrays W, of shapes (D0, D1), (D1, D2), ...
@@ -101,9 +103,10 @@ def adapt_statistics(weights, gammas, betas, x, eps):
         x: (N, D0) data of the new domain.
         eps: added to the variance, inside the square root.
     Returns:
-        List of (mean, var), one pair for each layer, of shapes (D1,), (D2,), ...: mean and variance
-        (divide by N) of `h @ W` over the N examples, where h has passed through the layers before
-        with their new statistics.
+        List of (mean, var), one pair for each layer, of shapes (D1,), (D2,),
+        ...: mean and variance
+        (divide by N) of `h @ W` over the N examples, where h has passed through
+        the layers before with their new statistics.
     """
     statistics, h = [], x
     for weight, gamma, beta in zip(weights, gammas, betas, strict=True):
@@ -246,10 +249,11 @@ def kinds_of_shift(answers):
     """Say of each case which kind of shift it is.
 
     Args:
-        answers: a dict from the case to one of "covariate" (the inputs change, and the
-            same input still has the same label), "label" (the classes come in other shares,
-            and each class looks the same), "concept" (the same input has another label) and
-            "internal" (a name for how hidden values move while a network trains).
+        answers: a dict from the case to one of "covariate" (the inputs change,
+            and the same input still has the same label), "label" (the classes
+            come in other shares, and each class looks the same), "concept" (the
+            same input has another label) and "internal" (a name for how hidden
+            values move while a network trains).
     Returns:
         The answers, judged one by one.
     """
@@ -337,7 +341,7 @@ KINDS_OF_SHIFT = Concept(
         ),
     },
     mistakes={
-        "internal_for_covariate": "*Internal* covariate shift is a name for something that happens inside a network while it trains, with the data unchanged.",
+        "internal_for_covariate": "Internal covariate shift is a name for something that happens inside a network while it trains, with the data unchanged.",
         "concept_for_covariate": "Concept shift means that one and the same input gets another label.",
         "label_for_covariate": "Label shift means other shares of the classes, while each class by itself looks as before.",
         "covariate_for_label": "Where only the shares of the classes change, each class looks as before: ask what stays the same.",

@@ -20,16 +20,19 @@ def _root(wrong, square, eps):
 
 
 def fold_batchnorm(weight, bias, gamma, beta, mean, var, eps):
-    """Fold a batch-normalization layer in evaluation into the linear layer before it.
+    """Fold batch norm in evaluation mode into the linear layer before it.
 
     Args:
-        weight: (out, in) of the linear layer, `x @ weight.T + bias` as in PyTorch.
+        weight: (out, in) of the linear layer, `x @ weight.T + bias` as in
+            PyTorch.
         bias: (out,) of the linear layer.
-        gamma, beta: (out,) scale and shift of the batch normalization that follows.
+        gamma, beta: (out,) scale and shift of the batch normalization that
+            follows.
         mean, var: (out,) its running statistics.
         eps: added to the variance, inside the square root.
     Returns:
-        (weight, bias) of the one linear layer that computes the same, of the same shapes.
+        (weight, bias) of the one linear layer that computes the same, of the
+        same shapes.
     """
     scale = gamma / np.sqrt(var + eps)
     return weight * scale[:, None], (bias - mean) * scale + beta
@@ -50,9 +53,10 @@ def _fold_batchnorm(wrong, weight, bias, gamma, beta, mean, var, eps):
     return folded, (offset - outside - center) * scale + outside + shift
 
 
-def _fold_args(rng, size, kind="float", scale=1.0):
-    """A square weight, so that a scale along the wrong axis goes through and can be named."""
-    weight = rng.normal(size=(size, size)) + _signed(rng, 0.3, 1, size)
+def _fold_args(rng, size, kind="float", scale=1.0, inputs=None):
+    """A square weight, where a scale along the wrong axis goes through, unless `inputs` is given."""
+    inputs = inputs or size
+    weight = rng.normal(size=(size, inputs)) + _signed(rng, 0.3, 1, inputs)
     bias, mean = _signed(rng, 0.5, 2, size) * scale, _signed(rng, 0.7, 3, size) * scale
     gamma, beta = _signed(rng, 0.4, 2, size), _signed(rng, 0.5, 2, size)
     var, eps = rng.uniform(0.3, 3, size) * scale**2, float(rng.uniform(0.1, 0.5)) * scale**2
@@ -118,6 +122,8 @@ FOLD_BATCHNORM = Exercise(
     regimes={
         "two inputs and two outputs": Regime(lambda rng: _fold_args(rng, 2)),
         "five inputs and five outputs": Regime(lambda rng: _fold_args(rng, 5)),
+        "four inputs and two outputs": Regime(lambda rng: _fold_args(rng, 2, inputs=4)),
+        "two inputs and three outputs": Regime(lambda rng: _fold_args(rng, 3, inputs=2)),
         "a tiny eps beside tiny variances": Regime(lambda rng: _fold_args(rng, 3, scale=1e-2)),
         "an output whose variance is 0": Regime(lambda rng: _fold_args(rng, 4, "dead")),
         "whole numbers (integer arrays)": Regime(lambda rng: _fold_args(rng, 3, "int")),
@@ -146,8 +152,8 @@ def groupnorm(x, groups, gamma, beta, eps):
 
     Args:
         x: (N, C, H, W) images.
-        groups: number of groups, a divisor of C; the first C / groups channels are the first group,
-            and so on.
+        groups: number of groups, a divisor of C; the first C / groups channels
+            are the first group, and so on.
         gamma, beta: (C,) scale and shift of each channel.
         eps: added to the variance (divide by the count), inside the square root.
     Returns:
@@ -297,15 +303,15 @@ GROUPNORM = Exercise(
 
 
 def rmsnorm(x, gamma, eps):
-    """Root-mean-square normalization: divide each example by the root of its mean square.
+    """RMS norm: divide each example by the root of its mean square.
 
     Args:
         x: (N, D), one example a row.
         gamma: (D,) scale of each feature.
         eps: added to the mean square, inside the root.
     Returns:
-        y (N, D): x divided by sqrt(mean square of its row + eps), times gamma. Nothing is subtracted
-        or added.
+        y (N, D): x divided by sqrt(mean square of its row + eps), times gamma.
+        Nothing is subtracted or added.
     """
     mean_square = np.mean(np.square(x), axis=1, keepdims=True)
     return x / np.sqrt(mean_square + eps) * gamma
@@ -401,14 +407,16 @@ RMSNORM = Exercise(
 
 
 def merge_statistics(counts, means, variances):
-    """Mean and variance of all machines' data, from what each machine found for its own part.
+    """Mean and variance of all machines' data, from those of each machine.
 
     Args:
         counts: (K,) numbers of examples on the K machines.
         means: (K, D) mean of each feature on each machine.
-        variances: (K, D) variance of each feature on each machine (divided by the machine's count).
+        variances: (K, D) variance of each feature on each machine (divided by
+            the machine's count).
     Returns:
-        (mean, var), (D,) each, of all examples together (divide by the number of all examples).
+        (mean, var), (D,) each, of all examples together (divide by the number of
+        all examples).
     """
     share = (counts / counts.sum())[:, None]
     mean = (share * means).sum(axis=0)
@@ -525,17 +533,21 @@ MERGE_STATISTICS = Exercise(
 
 
 def freeze_batchnorm(model):
-    """Freeze the batch-normalization layers of a PyTorch model, and nothing else, for good.
+    """Freeze the batch norm layers of a PyTorch model for good, and nothing else.
 
-    A frozen layer normalizes by the running statistics that it has, in training too; neither these
-    nor its gamma and beta change any more, whatever comes: forward passes, `model.train()` and
-    `model.eval()`, optimizer steps. The rest of the model goes on learning, and dropout dropping.
+    A frozen layer normalizes by the running statistics that it has, in training
+    too; neither these
+    nor its gamma and beta change any more, whatever comes: forward passes,
+    `model.train()` and
+    `model.eval()`, optimizer steps. The rest of the model goes on learning, and
+    dropout dropping.
 
     Args:
-        model: a `torch.nn.Module` in training mode, with any number of BatchNorm1d, BatchNorm2d and
-            BatchNorm3d layers, at any depth.
+        model: a `torch.nn.Module` in training mode, with any number of
+            BatchNorm1d, BatchNorm2d and BatchNorm3d layers, at any depth.
     Returns:
-        The model with its batch-normalization layers frozen (the same object or another).
+        The model with its batch-normalization layers frozen (the same object or
+        another).
     """
     from torch import nn
 

@@ -9,7 +9,7 @@ from bncourse.exercises.engine import Exercise, Regime
 
 
 def batch_mean_std(sigma, n):
-    """How much the mean of a batch varies from batch to batch: its standard deviation.
+    """Standard deviation of the mean of a batch, from batch to batch.
 
     Args:
         sigma: standard deviation of one example.
@@ -75,11 +75,13 @@ def dropout_forward(x, p, mask):
 
     Args:
         x: (N, D) activations.
-        p: probability with which a unit was dropped when the mask was drawn, 0 < p < 1.
-        mask: (N, D) numbers or booleans: 1 (True) where a unit is kept, 0 (False) where it is dropped.
+        p: probability with which a unit was dropped when the mask was drawn, 0 <
+            p < 1.
+        mask: (N, D) numbers or booleans: 1 (True) where a unit is kept, 0
+            (False) where it is dropped.
     Returns:
-        (N, D): 0 where dropped; what is kept is scaled so that, over all masks, the expected output is
-        x. In evaluation there is then nothing left to do.
+        (N, D): 0 where dropped; what is kept is scaled so that, over all masks,
+        the expected output is x. In evaluation there is then nothing left to do.
     """
     return x * mask / (1 - p)
 
@@ -167,10 +169,11 @@ DROPOUT_FORWARD = Exercise(
 
 
 def variance_ratio(mean, var, p):
-    """By what factor the variance of a unit behind dropout changes from training to evaluation.
+    """Factor by which the variance of a unit behind dropout changes in evaluation.
 
-    Inverted dropout multiplies the unit in training by 0 with probability p and by 1 / (1 - p)
-    otherwise, independently of the unit's value. In evaluation it does nothing.
+    Inverted dropout multiplies the unit in training by 0 with probability p and
+    by 1 / (1 - p) otherwise, independently of the unit's value. In evaluation it
+    does nothing.
 
     Args:
         mean: mean of the unit over the data; any sign.
@@ -252,18 +255,20 @@ VARIANCE_RATIO = Exercise(
 
 
 def ghost_batchnorm(x, gamma, beta, eps, ghost_size):
-    """Batch normalization in training mode of each small group of a large batch by itself.
+    """Batch norm in training mode of each small group of a batch by itself.
 
     Args:
         x: (N, D) the batch.
         gamma: (D,) scale.
         beta: (D,) shift.
         eps: is added to the variance, inside the square root.
-        ghost_size: rows of a group, 2 to N. Groups are consecutive rows; where N is not a multiple of
-            ghost_size the last group is smaller (it has at least 2 rows).
+        ghost_size: rows of a group, 2 to N. Groups are consecutive rows; where N
+            is not a multiple of ghost_size the last group is smaller (it has at
+            least 2 rows).
     Returns:
-        (N, D): y = gamma * xhat + beta, where xhat is x normalized by the mean and the variance (divide
-        by the number of rows) of its group. The order of the rows stays.
+        (N, D): y = gamma * xhat + beta, where xhat is x normalized by the mean
+        and the variance (divide by the number of rows) of its group. The order
+        of the rows stays.
     """
     groups = []
     for start in range(0, len(x), ghost_size):

@@ -2,6 +2,7 @@
 
 import html
 import linecache
+import re
 import traceback
 
 import numpy as np
@@ -81,14 +82,14 @@ class Result:
     __repr__ = __str__
 
     def _repr_html_(self):
-        esc = html.escape
+        esc = _html
         body = [f'<h4 style="margin:0 0 .3em">{esc(self.title)}</h4>']
         body += [f'<p style="margin:.3em 0">{esc(text)}</p>' for text in self.message]
         if self.example:
             rows = "\n".join(f"{label} =\n{text}" for label, text in self.example)
             body.append(
                 "<details open><summary>The smallest example that went wrong</summary>"
-                f'<pre tabindex="0" style="overflow:auto;margin:.3em 0">{esc(rows)}</pre></details>'
+                f'<pre tabindex="0" style="overflow:auto;margin:.3em 0">{html.escape(rows)}</pre></details>'
             )
         if self.hint:
             body.append(f"<details><summary>Hint</summary><p>{esc(self.hint)}</p></details>")
@@ -103,6 +104,11 @@ class Result:
             + "\n".join(body)
             + "</div>"
         )
+
+
+def _html(text):
+    """Escaped, with `code` as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
 
 
 class Text(str):

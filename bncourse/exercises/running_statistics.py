@@ -18,8 +18,8 @@ def update_running(running_mean, running_var, x, momentum):
         x: (N, D) the batch, N >= 2.
         momentum: weight of the new batch; what was there before keeps the rest.
     Returns:
-        (mean, var): (D,) each, the running statistics after the batch. The batch enters with its mean
-        and its unbiased variance (divide by N - 1).
+        (mean, var): (D,) each, the running statistics after the batch. The batch
+        enters with its mean and its unbiased variance (divide by N - 1).
     """
     mean = (1 - momentum) * running_mean + momentum * x.mean(axis=0)
     var = (1 - momentum) * running_var + momentum * x.var(axis=0, ddof=1)
@@ -133,13 +133,14 @@ UPDATE_RUNNING = Exercise(
 
 
 def steps_to_forget(momentum, remaining):
-    """How many updates it takes until the running statistics have forgotten where they started.
+    """Updates that it takes until running statistics forget where they started.
 
     Args:
         momentum: weight of the new batch in every update, between 0 and 1.
         remaining: share of the starting value that may be left, between 0 and 1.
     Returns:
-        int: the first step t, counted from 1, after which the weight of the starting value is
+        int: the first step t, counted from 1, after which the weight of the
+            starting value is
         `remaining` or less. Every update multiplies that weight by 1 - momentum.
     """
     return math.ceil(math.log(remaining) / math.log(1 - momentum))
@@ -227,12 +228,15 @@ STEPS_TO_FORGET = Exercise(
 class BatchNorm1d:
     """Batch normalization of (N, D) batches, with running statistics for evaluation.
 
-    A new layer is in training mode; gamma is 1, beta 0, the running mean 0 and the running variance 1.
-    `layer(x)` in training mode normalizes by the batch's mean and variance (divide by N), then updates
-    the running statistics as PyTorch does (unbiased variance, divide by N - 1). In evaluation mode it
-    normalizes by the running statistics, whatever the batch is, and leaves them as they are.
-    `train()` and `eval()` switch the mode. `state_dict()` gives all that a layer has learned and
-    measured, under names of your choice, and `load_state_dict(state)` takes it over into another
+    A new layer is in training mode; gamma is 1, beta 0, the running mean 0 and
+    the running variance 1.
+    `layer(x)` in training mode normalizes by the batch's mean and variance
+    (divide by N), then updates the running statistics as PyTorch does (unbiased
+    variance, divide by N - 1). In evaluation mode it normalizes by the running
+    statistics, whatever the batch is, and leaves them as they are.
+    `train()` and `eval()` switch the mode. `state_dict()` gives all that a layer
+    has learned and measured, under names of your choice, and
+    `load_state_dict(state)` takes it over into another
     layer: the two do not share arrays afterwards. No layer knows of another one.
 
     Args:
@@ -613,7 +617,8 @@ def precise_statistics(batches):
     Args:
         batches: list of (N_i, D) arrays; the sizes N_i differ.
     Returns:
-        (mean, var): (D,) each, of the N_1 + N_2 + ... examples together (divide by their number).
+        (mean, var): (D,) each, of the N_1 + N_2 + ... examples together (divide
+        by their number).
     """
     together = np.concatenate(batches)
     return together.mean(axis=0), together.var(axis=0)
@@ -723,11 +728,13 @@ def diagnose_inference(answers):
     """Name the cause of each trouble between training and evaluation.
 
     Args:
-        answers: a dict from the symptom to one of "training_mode" (the layers still use the
-            statistics of the batch at hand), "statistics_not_saved", "stale_statistics" (the
-            running ones lag behind the weights), "tiny_batches" (the training batches were
-            too small), "statistics_still_move" (of a layer that is meant to be frozen),
-            "overfitting", "learning_rate" and "no_grad" (gradients are still recorded).
+        answers: a dict from the symptom to one of "training_mode" (the layers
+            still use the statistics of the batch at hand),
+            "statistics_not_saved", "stale_statistics" (the running ones lag
+            behind the weights), "tiny_batches" (the training batches were too
+            small), "statistics_still_move" (of a layer that is meant to be
+            frozen), "overfitting", "learning_rate" and "no_grad" (gradients are
+            still recorded).
     Returns:
         The answers, judged one by one.
     """

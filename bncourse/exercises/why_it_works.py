@@ -11,15 +11,16 @@ from bncourse.exercises.engine import Exercise, Regime
 def effective_learning_rate(lr, weight):
     """Learning rate at which the direction of a scale-invariant weight vector turns.
 
-    Batch norm divides the length of the weight vector out again, so only its direction matters. The
-    gradient is inversely proportional to the length, and a step of a given length turns a longer
-    vector less.
+    Batch norm divides the length of the weight vector out again, so only its
+    direction matters. The gradient is inversely proportional to the length, and
+    a step of a given length turns a longer vector less.
 
     Args:
         lr: number, the learning rate of gradient descent.
         weight: (D,), not all zero.
     Returns:
-        float: the rate at which gradient descent on the vector of length 1 would take the same turn.
+        float: the rate at which gradient descent on the vector of length 1 would
+            take the same turn.
     """
     return lr / np.sum(np.square(weight, dtype=float))
 
@@ -110,11 +111,13 @@ EFFECTIVE_LEARNING_RATE = Exercise(
 def equivalent_learning_rates(lr, weight_decay, steps):
     """Growing learning rates that replace weight decay on scale-invariant weights.
 
-    Gradient descent with weight decay takes the step w <- (1 - weight_decay * lr) * w - lr * gradient.
-    Without weight decay and with the learning rates returned here it takes the same directions: the
-    weights are not shrunk, so at each step they are longer by one factor more. The rate has to grow
-    twice as fast, as the square of the length; and already the first step needs the factor once, for
-    the shrinking happens before the gradient is subtracted.
+    Gradient descent with weight decay takes the step w <- (1 - weight_decay *
+    lr) * w - lr * gradient.
+    Without weight decay and with the learning rates returned here it takes the
+    same directions: the weights are not shrunk, so at each step they are longer
+    by one factor more. The rate has to grow twice as fast, as the square of the
+    length; and already the first step needs the factor once, for the shrinking
+    happens before the gradient is subtracted.
 
     Args:
         lr: number, the constant learning rate.
@@ -206,11 +209,13 @@ def gradient_predictiveness(grad_before, grad_after):
     """How well the gradient before a step predicts the gradient after it.
 
     Args:
-        grad_before: array of any shape, not all zero: the gradient before the step.
+        grad_before: array of any shape, not all zero: the gradient before the
+            step.
         grad_after: array of the same shape, not all zero: the gradient after it.
     Returns:
-        (relative_change, cosine), two floats: the length of the difference relative to the length of
-        grad_before, and the cosine of the angle between the two gradients. Arrays of any shape are
+        (relative_change, cosine), two floats: the length of the difference
+        relative to the length of grad_before, and the cosine of the angle
+        between the two gradients. Arrays of any shape are
         read as vectors: the length is the root of the sum of all squares.
     """
     before, after = np.ravel(grad_before), np.ravel(grad_after)
