@@ -249,11 +249,11 @@ def kinds_of_shift(answers):
     """Say of each case which kind of shift it is.
 
     Args:
-        answers: a dict from the case to one of "covariate" (the inputs change,
-            and the same input still has the same label), "label" (the classes
-            come in other shares, and each class looks the same), "concept" (the
-            same input has another label) and "internal" (a name for how hidden
-            values move while a network trains).
+        answers: a dict from the case to one of "covariate" (the inputs of a class
+            change, and the same input still has the same label), "label" (the
+            classes come in other shares, and each class looks the same),
+            "concept" (the same input is given another label) and "internal" (a
+            name for how hidden values move while a network trains).
     Returns:
         The answers, judged one by one.
     """
@@ -270,9 +270,9 @@ _SLANG = "a word that was an insult is now praise; texts look as before"
 KINDS_OF_SHIFT = Concept(
     statement=kinds_of_shift,
     choices={
-        "covariate": "P(x) changes, P(y | x) stays",
-        "label": "P(y) changes, P(x | y) stays",
-        "concept": "P(y | x) changes",
+        "covariate": "the inputs of a class change, the rule stays",
+        "label": "the classes come in other shares, each class looks the same",
+        "concept": "the rule changes: the same input is given another label",
         "internal": "the distribution of hidden values moves while the network trains",
     },
     cases={
@@ -289,8 +289,8 @@ KINDS_OF_SHIFT = Concept(
             "label",
             "The share of the flu changes, and a patient with the flu looks as before.",
             {
-                "covariate": "The symptoms do become more frequent, but ask first what changed: look at each diagnosis by itself.",
-                "concept": "The same symptoms would have to mean another illness; the case says they do not.",
+                "covariate": "The symptoms do become more frequent; but does a patient with the flu look any different?",
+                "concept": "The illness behind the symptoms is diagnosed by the same rule as before.",
                 "internal": "This is a matter of patients, whatever model is used.",
             },
         ),
@@ -298,9 +298,9 @@ KINDS_OF_SHIFT = Concept(
             "concept",
             "The same mail has another label than a year ago.",
             {
-                "covariate": "The mails need not change at all for this; what changes is what they are called.",
-                "label": "The share of spam may move too, but it moves because identical mails are judged otherwise.",
-                "internal": "No hidden layer is involved: the judgement of people changed.",
+                "covariate": "The mails need not change at all for this.",
+                "label": "The share of spam may move too, but only as a consequence.",
+                "internal": "No hidden layer is involved.",
             },
         ),
         _SCANNER: Case(
@@ -318,14 +318,14 @@ KINDS_OF_SHIFT = Concept(
             {
                 "covariate": "The data set is the same before and after the step; only what the lower layers make of it differs.",
                 "label": "No class became more frequent by a training step.",
-                "concept": "Every example keeps its label; it is the network that changed.",
+                "concept": "Every example keeps its label.",
             },
         ),
         _HOLIDAY: Case(
             "label",
             "Trees are more frequent, and look as trees looked before.",
             {
-                "covariate": "More tree pictures arrive, yes; but look at the tree pictures alone, and then at the others alone: did they change?",
+                "covariate": "More tree pictures arrive; but does a picture of a tree look any different?",
                 "concept": "A picture of a tree is still called a tree.",
                 "internal": "What people upload is decided outside of the network.",
             },
@@ -334,8 +334,8 @@ KINDS_OF_SHIFT = Concept(
             "concept",
             "The same text has another meaning, hence another label.",
             {
-                "covariate": "The texts look as before: what has to be predicted from them does not.",
-                "label": "Praise may be more frequent now, but only since the same texts are read otherwise.",
+                "covariate": "The texts look as before.",
+                "label": "Praise may be more frequent now, but only as a consequence.",
                 "internal": "The language changed, not a hidden layer.",
             },
         ),

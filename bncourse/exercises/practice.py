@@ -650,6 +650,8 @@ def _freeze_batchnorm(wrong, widths, depth, values, x, dy, eps, momentum):
     """The same outputs from formulas on plain tensors."""
     import torch
 
+    if "nothing_frozen" in wrong:
+        wrong = wrong | {"gradients_only", "statistics_only"}
     everyone, nested = {0, 1, 2}, {0, 2} if "top_level_only" in wrong else set()
     everything = {"freezes_everything", "freezes_everything:2", "freezes_everything:4"} & wrong
     pinned = {"freezes_everything", "freezes_everything:3"} & wrong
@@ -821,6 +823,7 @@ FREEZE_BATCHNORM = Exercise(
         "freezes_everything": "More is frozen than batch normalization: after `model.train()` all other weights have to learn, and dropout has to drop.",
         "statistics_only": "The optimizer still changes gamma and beta: evaluation mode keeps the statistics only, `requires_grad` has to be False too.",
         "batch_statistics": "In training the layers still normalize by the batch; with momentum 0 the running statistics stay as they are, but are not used.",
+        "nothing_frozen": "No layer is frozen: the statistics follow every batch, and the optimizer changes gamma and beta.",
         "top_level_only": "Only the layers at the top level of the model are frozen; `model.modules()` finds those inside of other modules too.",
     },
     forms=("freezes_everything:2", "freezes_everything:3", "freezes_everything:4"),

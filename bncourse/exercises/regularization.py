@@ -92,8 +92,10 @@ def _dropout_forward(wrong, x, p, mask):
         mask = 1 - mask
     if "not_inverted" in wrong:
         return x * mask
+    if "multiplies_by_p" in wrong:
+        return x * mask * p
     if "multiplies_by_keep" in wrong:
-        return x * mask * (p if "divides_by_p" in wrong else 1 - p)
+        return x * mask * (1 - p)
     return x * mask / (p if "divides_by_p" in wrong else 1 - p)
 
 
@@ -138,6 +140,7 @@ DROPOUT_FORWARD = Exercise(
         "not_inverted": "What is kept was not scaled, so the expected output is (1 - p) * x; inverted dropout makes up for it in training.",
         "divides_by_p": "What is kept was divided by p, the probability to drop; the probability to keep is 1 - p.",
         "drops_kept": "The mask was used the wrong way round: 1 marks what is kept.",
+        "multiplies_by_p": "What is kept was multiplied by p, the probability to drop; it has to be divided by the probability to keep.",
         "multiplies_by_keep": "What is kept was multiplied by 1 - p, which makes the expected output smaller still; dividing by it makes up for what is lost.",
     },
     regimes={
@@ -389,7 +392,7 @@ GHOST_BATCHNORM = Exercise(
         ),
         "arrays that are not contiguous": Regime(lambda rng: _ghost_args(rng, 8, 3, 5, "strided")),
     },
-    outputs=("y", "y for a multiple of ghost_size"),
+    outputs=("y with a smaller last group", "y with equal groups"),
     hints=(
         "How do you get the first `ghost_size` rows, and the next ones, and what is left at the end?",
         "`range(0, N, ghost_size)` gives the first row of every group, the last one included; `x[start : start + ghost_size]` stops at the end by itself.",

@@ -200,7 +200,7 @@ def _error(answer, error):
         return f"Your code tried to end the whole process{where} A function returns its result."
     if isinstance(error, NotImplementedError):
         return f"The line `raise NotImplementedError` is still there{where} Delete it."
-    text = f"{type(error).__name__}: {_safe(error)}".rstrip(": ")
+    text = f"{type(error).__name__}: {_safe(error)}".rstrip(":. ")
     return f"{text}{where}"
 
 
@@ -215,7 +215,8 @@ def _where(answer, error):
     frame = own[-1]
     line = (frame.line or linecache.getline(frame.filename, frame.lineno)).strip()
     number = frame.lineno - min(code.co_firstlineno for code in codes) + 1
-    return f", in line {number} of your code: `{line}`." if line else f", in line {number}."
+    place = f"in line {number} of your code" if number > 0 else f"in {frame.name}"
+    return f", {place}: `{line}`." if line else f", {place}."
 
 
 def _what_is_right(failing, attempts):
@@ -279,7 +280,7 @@ def _signature(pairs):
         if off < 0.01:
             return (
                 f"is close to the right value, but not equal (off by {off:.0e} of the largest value): "
-                "is a small number added, or a constant rounded?"
+                "perhaps a small number is added, or a constant rounded"
             )
         if always(lambda g, w: w.size > 1 and constant((g / w)[np.abs(w) > 1e-9])):
             return "is off by a constant factor"
@@ -300,7 +301,7 @@ def _size(value):
 def _example(exercise, attempt):
     """Inputs, answer and expected value of one trial, for its first two wrong parts."""
     inputs = zip(exercise.inputs, attempt.trial.make(), strict=True)
-    lines = [(n, _show(value) if _size(value) <= 40 else _outline(value)) for n, value in inputs]
+    lines = [(n, _show(value) if _size(value) <= 32 else _outline(value)) for n, value in inputs]
     wrong = [part for part in attempt.parts if not part.right]
     for part in wrong[: 2 if _size([part.got for part in wrong[:2]]) <= 30 else 1]:
         lines.append((f"your {part.name.removeprefix('the ')}", _show(part.got)))

@@ -279,11 +279,10 @@ _FORGETFUL = 1 - 1e-12
 def _put_to_work(layer_class, num_features, eps, momentum, batches, others):
     """What layers of a class give in a fixed scenario; `_batchnorm1d` tells it without any class."""
     *batches, test = batches
-    given = []
 
     def y(layer, x):
-        given.append((x, x.copy(order="K")))
-        return layer(given[-1][1])
+        out = layer(x)
+        return out.detach().cpu().numpy() if type(out).__module__ == "torch" else out
 
     layer = layer_class(num_features, eps, momentum)
     if not callable(layer):
@@ -302,11 +301,16 @@ def _put_to_work(layer_class, num_features, eps, momentum, batches, others):
     evaluation.append(y(new, test))
 
     copy = layer_class(num_features, eps=eps, momentum=momentum)
-    copy.load_state_dict(layer.state_dict())
     copy.eval()
+    state = layer.state_dict()
+    copy.load_state_dict(state)  # and stays in evaluation mode
     loaded = [y(copy, test)]
     copy.train()
     y(copy, batches[0])
+    third = layer_class(num_features, eps=eps, momentum=momentum)
+    third.eval()
+    third.load_state_dict(state)  # which is still what was saved
+    loaded.append(y(third, test))
     loaded.append(y(layer, test))
     layer.train()
     y(layer, batches[1])
@@ -335,8 +339,7 @@ def _put_to_work(layer_class, num_features, eps, momentum, batches, others):
         default = [np.full(x.shape, np.nan) for x in others]
         beside.append(np.full(test.shape, np.nan))
         evaluation.append(np.full((1, num_features), np.nan))
-    changed = sum(old.tobytes() != new.tobytes() for old, new in given)
-    return [*map(_stack, (training, evaluation, loaded, beside, default)), changed]
+    return [*map(_stack, (training, evaluation, loaded, beside, default))]
 
 
 def _stack(outputs):
@@ -388,13 +391,19 @@ def _batchnorm1d(wrong, num_features, eps, momentum, batches, others):
     training.append(train(layer, batches[-1]))
     evaluation += [evaluate(layer, test), evaluate(new(num_features), test)]
 
-    copy = layer if "aliased_state" in wrong else new(num_features)
-    for i, omitted in enumerate(("state_not_saved:3", "state_not_saved:2")):
-        if not {omitted, "state_not_saved"} & wrong:
-            copy[i] = layer[i]
+    def restored(saved):
+        state = new(num_features)
+        for i, omitted in enumerate(("state_not_saved:3", "state_not_saved:2")):
+            if not {omitted, "state_not_saved"} & wrong:
+                state[i] = saved[i]
+        return state
+
+    saved = layer.copy()
+    copy = layer if "aliased_state" in wrong else restored(saved)
     loaded = [evaluate(copy, test)]
     train(copy, batches[0])
-    loaded.append(evaluate(layer, test))
+    third = copy if {"aliased_state", "aliased_state:2"} & wrong else restored(saved)
+    loaded += [evaluate(third, test), evaluate(layer, test)]
     train(layer, batches[1])
     loaded.append(evaluate(copy, test))
 
@@ -413,9 +422,11 @@ def _batchnorm1d(wrong, num_features, eps, momentum, batches, others):
         beside.append(np.full(test.shape, np.nan))
         evaluation.append(np.full((1, num_features), np.nan))
     parts = [np.concatenate(ys) for ys in (training, evaluation, loaded, beside, default)]
-    if shared:  # then these depend on what the class was used for before
+    if shared and not np.array_equal(
+        beside[0], beside[1]
+    ):  # then these depend on what the class was used for before
         parts[1:3] = [np.ma.array(ys, mask=True) for ys in parts[1:3]]
-    return [*parts, 0]
+    return parts
 
 
 def _layer_args(rng, sizes, kind="float"):
@@ -576,7 +587,7 @@ BATCHNORM1D = Exercise(
         "biased_running_variance": "The running variance was fed the variance divided by N; it takes the unbiased one (N - 1), while the output of training divides by N.",
         "aliased_state": "After `load_state_dict` the two layers hold the same arrays, so training one changes the other; copy the arrays.",
     },
-    forms=("updates_in_eval:2", "state_not_saved:2", "state_not_saved:3"),
+    forms=("updates_in_eval:2", "state_not_saved:2", "state_not_saved:3", "aliased_state:2"),
     regimes={
         "small batches": Regime(lambda rng: _layer_args(rng, (2, 3, 4, 2)), rtol=1e-5),
         "batches of as many rows as columns, one column constant": Regime(
@@ -598,7 +609,6 @@ BATCHNORM1D = Exercise(
         "y after load_state_dict",
         "y of several layers side by side",
         "y with the default eps and momentum",
-        "the number of batches changed in place",
     ),
     hints=(
         "Which statistics does `__call__` use in each mode, and in which mode may it change what `self` keeps?",
@@ -755,7 +765,7 @@ DIAGNOSE_INFERENCE = Concept(
     cases={
         "inside torch.no_grad(), the class of an image changes with its companions in the batch": Case(
             "training_mode",
-            "Only `model.eval()` makes a prediction independent of its companions.",
+            "In evaluation mode (`model.eval()`) a prediction is independent of its companions.",
             {
                 "overfitting": "An overfitted network is wrong in the same way each time; here one and the same image gets different answers.",
                 "learning_rate": "No weight changes here, and yet the answer does.",
@@ -775,8 +785,8 @@ DIAGNOSE_INFERENCE = Concept(
             "A new layer's running mean is 0 and its variance 1; they belong in the file as well.",
             {
                 "overfitting": "It is the same network on the same images as before; nothing was fitted in between.",
-                "training_mode": "In training mode the batch's own statistics would help it along; here evaluation uses something that was never loaded.",
-                "stale_statistics": "Before saving they were good enough; so where did they go?",
+                "training_mode": "In training mode the batch's own statistics would help it along; and the symptom would show before saving as well.",
+                "stale_statistics": "Before saving they were good enough.",
             },
         ),
         "momentum 0.001, few steps: good on training batches, poor on the same images after model.eval()": Case(
@@ -790,19 +800,20 @@ DIAGNOSE_INFERENCE = Concept(
         ),
         "batches of two: the training loss is fine, model.eval() on the training images is far worse": Case(
             "tiny_batches",
-            "Two images are normalized to +1 and -1; the network learns on values that evaluation never gives it.",
+            "In a dense layer two examples are normalized to about +1 and -1; the network learns on values that evaluation does not give it.",
             {
                 "overfitting": "It fails on the very images that it was trained on.",
-                "stale_statistics": "Even averaged over all the training they would not repair it: in a batch of two the network never saw such values.",
+                "stale_statistics": "Even statistics averaged over all the training would not repair it.",
+                "training_mode": "The symptom appears after `model.eval()`, when the batch at hand is no longer used.",
             },
         ),
-        "a backbone with requires_grad off everywhere gives other features after every epoch in train mode": Case(
+        "a backbone with requires_grad off everywhere: after each epoch in train mode its model.eval() features differ": Case(
             "statistics_still_move",
             "Running statistics are not parameters: they move with every forward pass in training mode.",
             {
-                "learning_rate": "Without gradients no rate moves a parameter; so what moves that is no parameter?",
+                "learning_rate": "Without gradients no rate moves a parameter.",
                 "overfitting": "Its weights are not fitted at all.",
-                "no_grad": "Gradients are off already, and they would not stop it: it moves in the forward pass.",
+                "no_grad": "Gradients are off already; recording them or not changes nothing here.",
             },
         ),
     },

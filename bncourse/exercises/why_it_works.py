@@ -191,7 +191,7 @@ EQUIVALENT_LEARNING_RATES = Exercise(
         "a whole number as learning rate": Regime(lambda rng: (2, float(rng.uniform(0.1, 0.3)), 4)),
         "a whole number as weight decay": Regime(lambda rng: (float(rng.uniform(0.1, 0.3)), 2, 4)),
     },
-    outputs=("the rates",),
+    outputs=("the sequence of rates",),
     hints=(
         "Without decay the weights are longer by 1 / (1 - weight_decay * lr) after each step; how does the effective learning rate depend on the length?",
         "Step t has had t shrinkings, each of which counts twice, and the step's own, which counts once: the exponent of 1 - weight_decay * lr is -2t - 1.",
