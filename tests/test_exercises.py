@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bncourse.exercises import chapters, engine, guard
-from bncourse.exercises.check import judge
+from bncourse.exercises.checks import judge
 from bncourse.exercises.concepts import Concept
 
 EXERCISES = [e for checks in chapters().values() for e in checks if isinstance(e, engine.Exercise)]

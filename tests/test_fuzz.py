@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bncourse.exercises import chapters
-from bncourse.exercises.check import judge
+from bncourse.exercises.checks import judge
 from bncourse.exercises.report import SIGNS
 
 EXERCISES = {e.name: e for checks in chapters().values() for e in checks}

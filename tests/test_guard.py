@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bncourse.exercises import guard
-from bncourse.exercises.check import is_blank, judge
+from bncourse.exercises.checks import is_blank, judge
 from bncourse.exercises.normalization import STANDARDIZE, check, standardize
 
 
@@ -216,7 +216,7 @@ def test_seeds_repeat_a_check():
 
 
 def test_hints_follow_each_other_and_the_solution_is_the_tested_source():
-    from bncourse.exercises.check import Check
+    from bncourse.exercises.checks import Check
 
     fresh = Check(STANDARDIZE)
     said = [str(fresh.hint()) for _ in range(4)]
@@ -284,3 +284,12 @@ def test_a_subclass_that_adds_nothing_is_not_blank():
             pass
 
     assert not is_blank(Adds) and not is_blank(Overrides)
+
+
+def test_one_import_has_the_checks_of_all_chapters():
+    from bncourse.exercises import chapters
+    from bncourse.exercises import check as every
+
+    names = {exercise.name for checks in chapters().values() for exercise in checks}
+    assert set(dir(every)) == names | {"progress"} and len(names) >= 35
+    assert every.standardize(standardize).passed

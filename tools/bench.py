@@ -117,7 +117,7 @@ def bench_kernels():
 def bench_checks():
     """Milliseconds of a passed check and of a diagnosis, for each exercise on arrays."""
     from bncourse.exercises import chapters
-    from bncourse.exercises.check import judge
+    from bncourse.exercises.checks import judge
     from bncourse.exercises.engine import Exercise
 
     rows = []

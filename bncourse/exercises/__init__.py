@@ -1,6 +1,7 @@
 """Exercises with checks that say what is wrong, one module for each chapter.
 
-`from bncourse.exercises.normalization import check` gives the checks of a chapter: `check.NAME(answer)`.
+`from bncourse.exercises.normalization import check` gives the checks of a chapter, and
+`from bncourse.exercises import check` those of all chapters: `check.NAME(answer)`.
 """
 
 import importlib
@@ -14,3 +15,14 @@ def chapters():
         for _, name, _ in pkgutil.iter_modules(__path__)
     }
     return {name: module.check for name, module in modules.items() if hasattr(module, "check")}
+
+
+def __getattr__(name):
+    if name != "check":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bncourse.exercises.checks import Checks
+
+    globals()["check"] = Checks(
+        *(exercise for checks in chapters().values() for exercise in checks)
+    )
+    return globals()["check"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bncourse.exercises.check import Checks
+from bncourse.exercises.checks import Checks
 from bncourse.exercises.engine import Exercise, Regime
 
 

@@ -5,7 +5,7 @@ import statistics
 
 import numpy as np
 
-from bncourse.exercises.check import Checks
+from bncourse.exercises.checks import Checks
 from bncourse.exercises.engine import Exercise, Regime, fits
 
 

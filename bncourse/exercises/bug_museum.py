@@ -8,7 +8,7 @@ from bncourse.batchnorm import (
     batchnorm_inference,
     update_running,
 )
-from bncourse.exercises.check import Checks
+from bncourse.exercises.checks import Checks
 from bncourse.exercises.concepts import Case, Concept
 from bncourse.exercises.engine import Exercise, Regime
 from bncourse.exhibits import Amber, Basalt, Dolomite, Emerald, Flint, Halite

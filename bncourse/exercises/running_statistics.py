@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bncourse.exercises.check import Checks
+from bncourse.exercises.checks import Checks
 from bncourse.exercises.concepts import Case, Concept
 from bncourse.exercises.engine import Exercise, Regime
 

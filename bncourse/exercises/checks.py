@@ -56,7 +56,7 @@ class Check:
 
 
 class Checks:
-    """The checks of a chapter: `check.NAME(answer)`; `dir(check)` lists the names."""
+    """Checks by name: `check.NAME(answer)`; `dir(check)` lists the names."""
 
     def __init__(self, *exercises):
         self._checks = {exercise.name: Check(exercise) for exercise in exercises}
@@ -70,7 +70,7 @@ class Checks:
         raise AttributeError(f"There is no check.{name}; {guess}")
 
     def progress(self):
-        """How far you are with this chapter, on this machine."""
+        """How far you are with these exercises, on this machine."""
         known = progress.read()
         lines = [
             f"{report.SIGNS[status]} {name}: {report.TITLES[status]}"
@@ -87,7 +87,7 @@ class Checks:
         return iter(check._exercise for check in self._checks.values())
 
     def __repr__(self):
-        return f"The checks of this chapter: {', '.join(self._checks)}. Try check.NAME(NAME)."
+        return f"Checks: {', '.join(self._checks)}. Try check.NAME(NAME)."
 
 
 def judge(exercise, answer, seed):
