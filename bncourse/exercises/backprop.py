@@ -313,9 +313,11 @@ def project(v, xhat):
 
 def _project(wrong, v, xhat):
     v, xhat = np.asarray(v, float), np.asarray(xhat, float)
-    axis = 1 if "wrong_axis" in wrong else None if "whole_array" in wrong else 0
+    across = {"wrong_axis", "wrong_axis:2"} & wrong
+    axis = 1 if across else None if "whole_array" in wrong else 0
     mean = v.mean(axis, keepdims=True)
-    inner, square = (v * xhat).sum(axis, keepdims=True), (xhat * xhat).sum(axis, keepdims=True)
+    base = v - mean if "wrong_axis:2" in wrong else v  # differs where rows of xhat are not centred
+    inner, square = (base * xhat).sum(axis, keepdims=True), (xhat * xhat).sum(axis, keepdims=True)
     if "divides_by_length" in wrong:
         square = np.sqrt(square)
     if "zero_column" not in wrong:
@@ -340,6 +342,8 @@ def _project_args(rng, n, d, kind="float"):
         return (v + 100).astype(np.float32), xhat.astype(np.float32)
     if kind == "strided":
         return np.repeat(v, 2, 1)[:, ::2], np.asfortranarray(xhat)
+    if kind == "short":
+        return v, xhat / 100
     return v, xhat
 
 
@@ -388,11 +392,13 @@ PROJECT = Exercise(
         "divides_by_length": "The inner product was divided by the length of xhat once; a projection divides by its square, xhat·xhat.",
         "zero_column": "A column of zeros in xhat was divided by its length 0; it has no component to take away, so only the mean goes.",
     },
+    forms=("wrong_axis:2",),
     regimes={
         "a small batch": Regime(lambda rng: _project_args(rng, 3, 2)),
         "more columns than rows": Regime(lambda rng: _project_args(rng, 4, 6)),
         "as many rows as columns": Regime(lambda rng: _project_args(rng, 4, 4)),
         "many rows": Regime(lambda rng: _project_args(rng, 15, 3)),
+        "short columns in xhat": Regime(lambda rng: _project_args(rng, 5, 3, "short")),
         "whole numbers (integer arrays)": Regime(lambda rng: _project_args(rng, 5, 3, "int")),
         "float32 numbers around 100": Regime(
             lambda rng: _project_args(rng, 6, 3, "float32"), rtol=1e-3

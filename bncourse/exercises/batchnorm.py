@@ -46,7 +46,9 @@ def _batchnorm_forward(wrong, x, gamma, beta, eps):
 
 def _divisor(wrong, var, eps):
     """What the centred values are divided by: the square root of var + eps."""
-    eps = 0 if "no_eps" in wrong else eps
+    eps = 0 if {"no_eps", "no_eps:2"} & wrong else eps
+    if "no_eps:2" in wrong:  # with a guard against dividing by 0
+        var = np.where(var == 0, 1, var)
     power = 1 if "no_square_root" in wrong else 0.5
     return var**power + eps if "eps_outside_root" in wrong else (var + eps) ** power
 
@@ -173,6 +175,7 @@ BATCHNORM_FORWARD = Exercise(
         "one_pass_variance": "Only columns with a large mean are wrong: mean(x^2) - mean(x)^2 subtracts two huge numbers and keeps their rounding; average (x - mean)^2.",
         "mutates_input": "An argument was changed in place, so the caller's batch is no longer what it was; compute new arrays.",
     },
+    forms=("no_eps:2",),
     regimes={
         "a small batch": Regime(lambda rng: _forward_args(rng, 4, 3), rtol=1e-5),
         "more columns than rows": Regime(lambda rng: _forward_args(rng, 3, 6), rtol=1e-5),
@@ -378,6 +381,10 @@ def _batchnorm2d_forward(wrong, x, gamma, beta, eps):
     elif f"{_MIXES}:3" in wrong:
         rows = gamma * normalize(np.moveaxis(x, 1, 3), (0, 1, 2)) + beta
         return rows.reshape(x.shape)
+    elif f"{_MIXES}:6" in wrong:  # right statistics, never transposed back
+        rows, each = np.swapaxes(x, 0, 1), (-1, 1, 1, 1)
+        rows = gamma.reshape(each) * normalize(rows, (1, 2, 3)) + beta.reshape(each)
+        return rows.reshape(x.shape)
     elif f"{_MIXES}:4" in wrong:
         rows = gamma[:, None] * normalize(x.reshape(len(gamma), -1), 1) + beta[:, None]
         return rows.reshape(x.shape)
@@ -463,6 +470,8 @@ BATCHNORM2D_FORWARD = Exercise(
         f"{_MIXES}:3",
         f"{_MIXES}:4",
         f"{_MIXES}:5",
+        f"{_MIXES}:6",
+        "no_eps:2",
         "broadcasts_last_axis:2",
         "broadcasts_last_axis:3",
     ),

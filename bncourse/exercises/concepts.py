@@ -60,6 +60,7 @@ class Concept(NamedTuple):
             text = f"The answer is a dict from case to choice, got {describe(answers)}."
             return report.Result(self.name, "failed", [text])
         problems = [p for text, choice in answers.items() for p in self._problem(text, choice)]
+        problems = list(dict.fromkeys(problems))
         lines, codes = [], []
         for text, case in self.cases.items():
             choice = answers.get(text, ...)

@@ -231,7 +231,7 @@ ADAPT_STATISTICS = Exercise(
             lambda rng: _adapt_args(rng, 5, (3, 4, 2), "strided")
         ),
     },
-    outputs=("statistics",),
+    outputs=("the list of statistics",),
     hints=(
         "The first layer's statistics change; does the second layer then still see what it saw before?",
         "Go through the layers one by one: the statistics of `z = h @ W` first, then h of the next layer from them.",

@@ -154,13 +154,15 @@ def fits(got, want, rtol):
     """Whether `got` is `want` within rounding. Masked entries of `want` fit anything, NaN fits infinity."""
     if np.shape(got) != np.shape(want):
         return False
-    if got.dtype.kind == "f" and got.dtype.itemsize < 8:
+    single = got.dtype.kind == "f" and got.dtype.itemsize < 8
+    if single:
         rtol = max(rtol, 1e-4)  # an answer in float32, within its precision
     with np.errstate(all="ignore"):
         mask, want = np.ma.getmaskarray(want), np.ma.getdata(want)
         got, finite = got.astype(float), np.isfinite(want)
         largest = np.abs(want[finite & ~mask]).max(initial=0)
-        close = np.abs(got - want) <= rtol * (np.abs(want) + min(1, largest))
+        floor = largest if single else min(1, largest)
+        close = np.abs(got - want) <= rtol * (np.abs(want) + floor)
         return bool((np.where(finite, close, ~np.isfinite(got)) | mask).all())
 
 
@@ -209,6 +211,10 @@ def _parts(exercise, value, trial, args, notes):
     for part in parts:
         view, want = exercise.view(part.got, *args), exercise.view(part.want, *args)
         judged.append(part._replace(view=view, right=fits(view, want, trial.rtol)))
+    given = [leaf.dtype for leaf in _leaves(list(args))]
+    single = any(part.got.dtype == np.float32 and not part.right for part in judged)
+    if single and np.float32 not in given:
+        notes.append("You computed in float32, which keeps 7 digits; the inputs have 16.")
     return judged
 
 
@@ -218,7 +224,9 @@ def _match(value, template, name, names, notes):
         want = np.asarray(template)
         got, problem = _read_array(value, want.shape, notes)
         return [Part(name, got, want, problem)]
-    if isinstance(value, np.ndarray) and value.ndim and len(value) == len(template):
+    value = _from_torch(value, notes)
+    inner = max(np.ndim(child) for child in template)
+    if isinstance(value, np.ndarray) and value.ndim > inner and len(value) == len(template):
         value = list(value)
     names = names or [f"{name}[{i}]" for i in range(len(template))]
     wanted = f"expected {len(template)} values: {', '.join(names)}"
@@ -238,11 +246,16 @@ def _match(value, template, name, names, notes):
     ]
 
 
+def _from_torch(value, notes):
+    if type(value).__module__.partition(".")[0] != "torch":
+        return value
+    notes.append("You returned a torch tensor; it was read as an array.")
+    return value.detach().cpu().numpy()
+
+
 def _read_array(value, shape, notes):
     """`value` as an array of this shape, or as it is with the reason why it is none."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        value = value.detach().cpu().numpy()
-        notes.append("You returned a torch tensor; it was read as an array.")
+    value = _from_torch(value, notes)
     if np.ma.isMaskedArray(value):
         value = value.astype(float).filled(np.nan)
     try:
@@ -264,4 +277,4 @@ def describe(value):
     if value is None:
         return "None"
     name = type(value).__name__[:60]
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[:1].lower() in 'aeio' or name == 'ndarray' else 'a'} {name}"

@@ -77,7 +77,7 @@ def guard(limit=None):
         contextlib.redirect_stdout(log.out),
         contextlib.redirect_stderr(log.out),
         warnings.catch_warnings(record=True) as log.caught,
-        np.errstate(all="warn"),
+        np.errstate(all="warn", under="ignore"),
         _no_exit(),
         _memory(MEMORY_LIMIT),
         _timer(limit or TIME_LIMIT, log),

@@ -274,7 +274,12 @@ def _signature(pairs):
         def constant(x):
             return np.ptp(x) <= 1e-3 * np.abs(x).max(initial=0)
 
-        if always(lambda g, w: np.allclose(g, -w, rtol=1e-5, atol=1e-8)):
+        def scaled(g, w):
+            factor = (g * w).sum() / (w * w).sum() if w.any() else 0
+            off = np.abs(g - factor * w).max(initial=0)
+            return np.sum(w != 0) > 1 and abs(factor) > 1e-9 and off <= 1e-3 * np.abs(g).max()
+
+        if always(lambda g, w: np.abs(g + w).max(initial=0) <= 1e-3 * np.abs(w).max(initial=0)):
             return "has the wrong sign"
         off = max(np.abs(g - w).max(initial=0) / np.abs(w).max(initial=1e-300) for g, w in pairs)
         if off < 0.01:
@@ -282,7 +287,7 @@ def _signature(pairs):
                 f"is close to the right value, but not equal (off by {off:.0e} of the largest value): "
                 "perhaps a small number is added, or a constant rounded"
             )
-        if always(lambda g, w: w.size > 1 and constant((g / w)[np.abs(w) > 1e-9])):
+        if always(scaled):
             return "is off by a constant factor"
         if always(lambda g, w: w.size > 1 and constant(g - w)):
             return "is off by a constant"
