@@ -13,6 +13,8 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
+from bncourse.exercises import chapters
+
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("*.ipynb"))
@@ -48,6 +50,7 @@ def stubs(name):
 def test_every_notebook_is_in_the_table_of_contents():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     files = [chapter["file"] for chapter in toc["chapters"]]
+    assert "book/solutions" in files
     assert (
         sorted(f.removeprefix("book/") for f in files if (ROOT / f"{f}.ipynb").exists()) == CHAPTERS
     )
@@ -151,3 +154,13 @@ def test_the_notebook_with_solutions_passes_every_check(name, tmp_path):
         ]
         cell.source = f"{source}\n\n{call}"
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def test_the_page_of_solutions_is_the_source_of_the_checks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import solutions
+
+    assert solutions.PAGE.read_text(encoding="utf-8") == solutions.page(), "run `make refresh`"
+    for checks in chapters().values():
+        for exercise in checks:
+            assert exercise.source().rstrip() in solutions.page()

@@ -94,6 +94,7 @@ def test_reasons_are_sentences():
 
 def test_refresh_stores_outputs_and_a_second_one_changes_nothing(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    shutil.copy(ROOT / "_toc.yml", tmp_path)
     (tmp_path / "book").mkdir()
     cell = nbformat.v4.new_code_cell("print(1)\nimport sys; print(2)\nsys.stdout.flush(); 3")
     path = tmp_path / "book" / "small.ipynb"

@@ -1,6 +1,7 @@
 """Execute the book's notebooks in place and store outputs and verdicts: `make refresh`."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main(names):
         print(f"[{number}/{len(paths)}] {path.stem} ...", end=" ", flush=True)
         refresh(path)
         print(f"{time.time() - start:.0f} s")
+    subprocess.run([sys.executable, BOOK.parent / "tools" / "solutions.py"], check=True)
 
 
 if __name__ == "__main__":
