@@ -45,6 +45,8 @@ def _standardize(wrong, train, test):
     train, test = np.asarray(train, float), np.asarray(test, float)
     if axis == 1:
         return transform(train, train), transform(test, test)
+    if "untouched" in wrong:
+        return train, test
     if "test_untreated" in wrong:
         return transform(train, train), test
     ref = np.concatenate([train, test]) if "pooled_statistics" in wrong else train
@@ -105,6 +107,7 @@ STANDARDIZE = Exercise(
         "pooled_statistics": "The statistics were taken over train and test together, so the test set leaks into training.",
         "unbiased_variance": "The variance was divided by N - 1; here it is divided by N (`ddof=0`).",
         "constant_column": "A constant column was divided by its standard deviation 0; it has to become 0, not NaN or infinity.",
+        "untouched": "Both arrays came back as they were.",
         "centred_only": "The mean was subtracted, but the columns were not divided by their standard deviation.",
         "scaled_only": "The columns were divided by their standard deviation, but the mean was not subtracted.",
         "test_untreated": "The test set was returned as it came; it has to be treated by the statistics of train.",

@@ -186,10 +186,13 @@ def explain(exercise, answer, attempts, log, seed, timed_out):
 
 
 def _explain_error(exercise, answer, attempt, attempts, seed):
-    message = [_error(answer, attempt.error), f"It happened with {attempt.trial.regime}."]
+    message = [
+        _error(answer, attempt.error),
+        f"Seen on this kind of input: {attempt.trial.regime}.",
+    ]
     right = [a.trial.regime for a in attempts if a.right]
     if right:
-        message.append(f"It is right with {', '.join(dict.fromkeys(right))}.")
+        message.append(f"It is right on: {'; '.join(dict.fromkeys(right))}.")
     return Result(exercise.name, "error", message, hint=exercise.hints[0], seed=seed)
 
 
