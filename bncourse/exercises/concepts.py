@@ -48,7 +48,7 @@ class Concept(NamedTuple):
 
     def source(self):
         """The right answers with their reasons, as Python."""
-        rows = [f"    {text!r}: {c.right!r},  # {c.because}" for text, c in self.cases.items()]
+        rows = [f'    # {c.because}\n    "{text}": "{c.right}",' for text, c in self.cases.items()]
         return "\n".join(["{", *rows, "}"])
 
     def judge(self, answers):
