@@ -5,7 +5,7 @@ JOBS ?= 2
 export PYTHONNOUSERSITE := 1
 export OMP_NUM_THREADS := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test refresh bench browser clean
+.PHONY: help setup book serve test notebooks refresh bench browser clean
 
 help:     ## list the chores
 	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ serve: book  ## build the website and open it on localhost
 test: book  ## lint, unit tests, exercises, notebooks, links of the site
 	@$(VENV)/ruff check . && $(VENV)/ruff format --check .
 	@$(VENV)/pytest -n $(JOBS) tests
+	@$(MAKE) --no-print-directory notebooks
+
+notebooks: setup  ## execute every notebook and compare it with its stored outputs
 	@$(VENV)/pytest -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 120 book
 
 refresh: setup  ## execute every notebook and store its outputs and verdicts

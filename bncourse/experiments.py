@@ -103,7 +103,7 @@ class Curves(NamedTuple):
     accuracy: np.ndarray  # (S, R, T) training accuracy
 
 
-def train_curves(x, y, widths, rates, seeds, steps, batch_size, every, batchnorm=False):
+def train_curves(x, y, widths, rates, seeds, steps, batch_size, every):
     """Train one network for each seed and learning rate, and look at all training examples in between.
 
     Args:
@@ -131,7 +131,6 @@ def train_curves(x, y, widths, rates, seeds, steps, batch_size, every, batchnorm
             [seed for seed, _ in pairs],
             steps,
             batch_size,
-            batchnorm=batchnorm,
             watch=watch,
         )
     loss, accuracy = np.moveaxis(seen, 0, -1).reshape(2, len(seeds), len(rates), -1)

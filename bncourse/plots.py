@@ -9,7 +9,6 @@ COLORS = {
     "standardized": "#0b6e99",
     "whitened": "#2e7d32",
     "guess": "#5f6368",
-    "theory": "#202124",
 }
 MARKERS = {
     "raw": "s",
@@ -17,7 +16,6 @@ MARKERS = {
     "scaled": "v",
     "standardized": "o",
     "whitened": "D",
-    "guess": "x",
 }
 
 

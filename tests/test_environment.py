@@ -80,12 +80,10 @@ def test_a_ready_environment_is_left_alone(tmp_path):
     assert run(code) == (0, "", "")
 
 
-def test_reasons_are_sentences():
-    sys.path.insert(0, str(TOOL.parent))
-    try:
-        import environment
-    finally:
-        sys.path.pop(0)
+def test_reasons_are_sentences(monkeypatch):
+    monkeypatch.syspath_prepend(TOOL.parent)
+    import environment
+
     assert "venv module" in environment.reason("Error: ensurepip is not available")
     assert "disk is full" in environment.reason("OSError: No space left on device")
     assert "no torch" in environment.reason("x\nERROR: no torch\n")
@@ -110,12 +108,10 @@ def test_refresh_stores_outputs_and_a_second_one_changes_nothing(tmp_path, monke
     assert done.returncode == 1 and done.stderr == "There is no chapter smal; there are small.\n"
 
 
-def test_serve_takes_the_next_free_port():
-    sys.path.insert(0, str(TOOL.parent))
-    try:
-        import serve
-    finally:
-        sys.path.pop(0)
+def test_serve_takes_the_next_free_port(monkeypatch):
+    monkeypatch.syspath_prepend(TOOL.parent)
+    import serve
+
     with serve.server() as first, serve.server() as second:
         assert first.server_port != second.server_port
         with pytest.raises(SystemExit, match="No port"):

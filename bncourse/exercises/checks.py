@@ -1,6 +1,7 @@
 """`check.NAME(answer)`: what a reader types, and what comes back."""
 
 import difflib
+import dis
 import inspect
 import random
 
@@ -127,8 +128,6 @@ def is_blank(answer):
 
 
 def _operations(code):
-    import dis
-
     return tuple(step.opname for step in dis.get_instructions(code))
 
 
